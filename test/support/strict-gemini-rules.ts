@@ -109,7 +109,8 @@ function checkBody(given: unknown, rules: GeminiRules): void {
     only(system, ["parts", "role"], "systemInstruction")
     const parts = list(system["parts"], "systemInstruction.parts")
     must(parts.length > 0, "systemInstruction has no parts.")
-    for (const part of parts) must(text(object(part, "a part of systemInstruction")["text"], "systemInstruction") !== "", "systemInstruction is empty.")
+    for (const part of parts)
+      must(text(object(part, "a part of systemInstruction")["text"], "systemInstruction") !== "", "systemInstruction is empty.")
   }
   checkContents(list(body["contents"], "contents"), rules)
 }

@@ -59,14 +59,13 @@ export class ModelParts {
   }
 
   /**
-   * Signs the first call of an answer that has no signature, because another model wrote it. An answer with a signature goes back as it was
-   * received: of parallel calls only the first is signed.
+   * Marks the first call of the answer as one of another model if it has no signature. The other calls need none: of parallel calls Gemini
+   * signs only the first.
    */
   signCalls(): void {
     const index = this.#firstCall
-    if (index === undefined) return
-    const isSigned = this.parts.some(({ thoughtSignature }) => thoughtSignature !== undefined)
-    if (!isSigned) this.parts[index] = { ...this.parts[index], thoughtSignature: NO_SIGNATURE }
+    if (index === undefined || this.parts[index]?.thoughtSignature !== undefined) return
+    this.parts[index] = { ...this.parts[index], thoughtSignature: NO_SIGNATURE }
   }
 
   #signature(value: unknown): Pick<GeminiPart, "thoughtSignature"> {

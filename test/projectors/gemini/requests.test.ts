@@ -3,7 +3,11 @@ import type { Block, Generation, LlmRequest, OutputSpec } from "../../../src/wir
 import { call, contents, encode, model, OURS, other, result, system, user } from "./support.ts"
 
 const FIRST = ["user", [{ text: "Look." }]] as const
-const tool = (name: string, inputSchema: LlmRequest["tools"][number]["inputSchema"] = { type: "object" }) => ({ name, description: "Looks.", inputSchema })
+const tool = (name: string, inputSchema: LlmRequest["tools"][number]["inputSchema"] = { type: "object" }) => ({
+  name,
+  description: "Looks.",
+  inputSchema,
+})
 
 describe("texts and roles", () => {
   test("the first system messages are the instruction, a later one is the user's", () => {

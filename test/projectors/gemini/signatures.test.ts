@@ -54,7 +54,11 @@ describe("a signature of another model is not sent", () => {
   })
 
   test("and its metadata and server-side parts stay away; metadata of the model itself goes back", () => {
-    const about: Block = { type: "text", text: "Hi.", providerMetadata: { partMetadata: { a: 1 }, groundingMetadata: {}, text: "x", functionCall: {} } }
+    const about: Block = {
+      type: "text",
+      text: "Hi.",
+      providerMetadata: { partMetadata: { a: 1 }, groundingMetadata: {}, text: "x", functionCall: {} },
+    }
     expect(sent(model(about))).toEqual([{ partMetadata: { a: 1 }, text: "Hi." }])
     expect(sent(other(about))).toEqual([{ text: "Hi." }])
   })
@@ -70,9 +74,9 @@ describe("a call without a signature", () => {
     expect(twice.flatMap(([, parts]) => parts.flatMap((part) => part.thoughtSignature ?? []))).toEqual([DUMMY, DUMMY])
   })
 
-  test("stays as it is where the answer has a signature", () => {
+  test("is marked also beside a signed text; one beside a signed call stays as it is", () => {
     expect(signatures(model(call("a", "look", "{}", SIGNED), call("b")))).toEqual([SIGNED, undefined])
-    expect(signatures(model(text("Hm.", SIGNED), call("a"), call("b")))).toEqual([SIGNED, undefined, undefined])
+    expect(signatures(model(text("Hm.", SIGNED), call("a"), call("b")))).toEqual([SIGNED, DUMMY, undefined])
   })
 
   test.each(["gemini-2.5-pro", "gemini-1.5-flash", "gemma-3-27b-it"])("needs none on %s", (name) => {
@@ -141,7 +145,10 @@ describe("server-side parts", () => {
 
 describe("an answer that reached the limit of one request", () => {
   const producer = OURS
-  const first = decode({ candidates: [{ content: { parts: [{ text: "One, " }] }, finishReason: "CONTINUATION", continuationToken: "dG9rMQ==" }] }, { producer })
+  const first = decode(
+    { candidates: [{ content: { parts: [{ text: "One, " }] }, finishReason: "CONTINUATION", continuationToken: "dG9rMQ==" }] },
+    { producer },
+  )
 
   test("is paused, and continued by its token", () => {
     if (!first.ok) throw new Error("failed")
@@ -151,7 +158,11 @@ describe("an answer that reached the limit of one request", () => {
     })
     const said: LlmMessage = { role: "assistant", blocks: first.response.parts, producer }
     expect(encode([user("Count."), said])).toEqual({ contents: [{ role: "user", parts: [{ text: "Count." }] }], continuationToken: "dG9rMQ==" })
-    const second: LlmMessage = { role: "assistant", blocks: [{ type: "text", text: "", providerMetadata: { continuationToken: "dG9rMg==" } }], producer }
+    const second: LlmMessage = {
+      role: "assistant",
+      blocks: [{ type: "text", text: "", providerMetadata: { continuationToken: "dG9rMg==" } }],
+      producer,
+    }
     expect(encode([user("Count."), said, second])).toMatchObject({ contents: [{ role: "user" }], continuationToken: "dG9rMg==" })
     expect(encode([user("Count."), said, model("two."), user("More.")])).toEqual({
       contents: [
@@ -170,15 +181,18 @@ describe("an answer that reached the limit of one request", () => {
 describe("decoding a signature", () => {
   test("a later chunk that repeats a call without its signature does not overwrite it", () => {
     const functionCall = { name: "look", args: { b: 1, a: 2 } }
-    const repeated = [body([{ functionCall, thoughtSignature: SIGNED }], undefined), body([{ functionCall: { name: "look", args: { a: 2, b: 1 } } }])]
+    const repeated = [body([{ functionCall, thoughtSignature: SIGNED }], null), body([{ functionCall: { name: "look", args: { a: 2, b: 1 } } }])]
     expect(stream(repeated).result).toMatchObject({
-      response: { terminalReason: "tool_use", parts: [{ type: "tool_call", callId: "call_1", inputJson: '{"b":1,"a":2}', replay: { opaque: SIGNED } }] },
+      response: {
+        terminalReason: "tool_use",
+        parts: [{ type: "tool_call", callId: "call_1", inputJson: '{"b":1,"a":2}', replay: { opaque: SIGNED } }],
+      },
     })
   })
 
   test("a signature that comes with the repetition counts", () => {
     const functionCall = { id: "x", name: "look", args: {} }
-    expect(stream([body([{ functionCall }], undefined), body([{ functionCall, thoughtSignature: SIGNED }])]).result).toMatchObject({
+    expect(stream([body([{ functionCall }], null), body([{ functionCall, thoughtSignature: SIGNED }])]).result).toMatchObject({
       response: { parts: [{ callId: "x", replay: { opaque: SIGNED } }] },
     })
   })

@@ -44,9 +44,9 @@ function block(given: Block | string): Block {
   return typeof given === "string" ? { type: "text", text: given } : given
 }
 
-/** An answer with one candidate. */
-export const body = (parts: readonly unknown[], finishReason: string | undefined = "STOP", more: object = {}): object => ({
-  candidates: [{ content: { role: "model", parts }, ...(finishReason !== undefined && { finishReason }), index: 0 }],
+/** An answer with one candidate; without a finish reason: a chunk before the last. */
+export const body = (parts: readonly unknown[], finishReason: string | null = "STOP", more: object = {}): object => ({
+  candidates: [{ content: { role: "model", parts }, ...(finishReason !== null && { finishReason }), index: 0 }],
   ...more,
 })
 
