@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
+import { LongestFirst } from "./test/longest-first.ts"
 
 /** Tests that start processes, run the compiler, install the package or take long. Only `npm run test:full` runs them. */
 const FULL = [
@@ -20,12 +21,7 @@ const FULL = [
 ]
 
 /** The part of them that depends on the version of Node: they start processes, or run the installed package. */
-const PROCESSES = [
-  "test/package/{exports,install,examples}.test.ts",
-  "test/crash/**/*.test.ts",
-  "test/cli/*process.test.ts",
-  "test/cli/goal-control.test.ts",
-]
+const PROCESSES = ["test/package/{exports,install}.test.ts", "test/crash/**/*.test.ts", "test/cli/*process.test.ts", "test/cli/goal-control.test.ts"]
 
 /** Kills one process and resumes its turn: the part of the crash tests that every run checks. */
 const SMOKE = "test/crash/smoke.test.ts"
@@ -33,21 +29,33 @@ const SMOKE = "test/crash/smoke.test.ts"
 /** Tests that replace modules, and so cannot share a module registry with others. */
 const ISOLATED = ["test/hosts/node/file-journal-races.test.ts", "test/cli/races.test.ts"]
 
-/** Tests of examples that need packages of their own. `test/package/examples.test.ts` installs these, and runs them. */
+/** Tests of examples that need packages of their own. `test/package/examples.test.ts` installs those, and runs all examples. */
 const INSTALLED = ["examples/cloudflare/**", "examples/restate/**"]
 
+/** What the deep lane runs. */
+const DEEP = [
+  "test/properties/**/*.test.ts",
+  "test/fuzz/**/*.test.ts",
+  "test/testing/**/*.test.ts",
+  "test/crash/**/*.test.ts",
+  "test/package/examples.test.ts",
+]
+
 /**
- * `vitest run` is the fast lane. `--mode full` runs all tests, with more random cases. `--mode node` runs what depends on the version of
- * Node: the fast lane, and the tests that start processes. `--mode deep` runs only the property tests and the fuzzer, with a hundred times as
- * many cases.
+ * `vitest run` is the fast lane. `--mode full` runs all tests, with more random cases, and each boundary of each kind. `--mode node` runs what
+ * depends on the version of Node: the fast lane, and the tests that start processes, with few cases. `--mode deep` runs only what has a choice
+ * of cases, with all of them: the property tests and the fuzzer with a hundred times as many, every boundary of the crash tests in every way,
+ * every place of the conformance suites, and the examples with their greatest load.
  */
 export default defineConfig(({ mode }) => {
   const lane = mode === "full" || mode === "node" || mode === "deep" ? mode : "fast"
   const shared = {
     env: { TEST_LANE: lane === "node" ? "fast" : lane, ...FACTORS[lane] },
     setupFiles: ["test/setup.ts"],
-    testTimeout: lane === "deep" ? 3_600_000 : 30_000,
-    hookTimeout: 60_000,
+    // A limit only ends what hangs: on a busy machine, a disk or a process may need a hundred times as long as on a quiet one.
+    testTimeout: lane === "deep" ? 3_600_000 : 180_000,
+    hookTimeout: 180_000,
+    expect: { poll: { timeout: 60_000 } },
   }
   const fast = {
     // Sharing one module registry halves the CPU time: the sources are loaded once for each thread and not for each file.
@@ -58,7 +66,7 @@ export default defineConfig(({ mode }) => {
       env: { ...shared.env, TSX_TSCONFIG_PATH: fileURLToPath(new URL("tsconfig.json", import.meta.url)) },
       name: "fast",
       include: ["test/**/*.test.ts", "examples/**/*.test.ts"],
-      exclude: [...FULL, ...ISOLATED, ...INSTALLED, "**/node_modules/**"],
+      exclude: [...FULL, ...ISOLATED, ...INSTALLED, ...(lane === "full" ? ["examples/**"] : []), "**/node_modules/**"],
       pool: "threads" as const,
       isolate: false,
     },
@@ -81,13 +89,14 @@ export default defineConfig(({ mode }) => {
     },
   }
   const processes = { extends: true as const, test: { ...shared, name: "processes", include: PROCESSES, exclude: [SMOKE, "**/node_modules/**"] } }
-  const deep = { ...fast, test: { ...fast.test, name: "deep", include: ["test/properties/**/*.test.ts", "test/fuzz/**/*.test.ts"] } }
+  const deep = { extends: true as const, test: { ...shared, name: "deep", include: DEEP, exclude: ["**/node_modules/**"] } }
   return {
     // The examples and the docs import the package by its name.
     resolve: { alias: packageAliases() },
     // By default Vitest leaves one core idle, which of two is half the machine.
     test: {
       maxWorkers: "100%",
+      sequence: { sequencer: LongestFirst },
       projects: { fast: [fast, isolated], full: [fast, isolated, full], node: [fast, isolated, processes], deep: [deep] }[lane],
     },
   }
@@ -95,27 +104,19 @@ export default defineConfig(({ mode }) => {
 
 /**
  * How many random cases the property tests try, relative to what each of them states. `KILL_EVERY`, `RANDOM_KILLS`: how often the processes of
- * examples/approvals are killed. `ORDERS`: how many turns examples/workers runs; 0 skips its tests. `CRASH_KILLS`: how often
- * test/crash/goals.test.ts kills. `SERVICE_KILLS`: how often the service of examples/restate is killed. `SERVER_EXAMPLES`: 0 skips the
- * examples that need servers.
+ * the examples are killed. `ORDERS`, `KILLS`: how many turns examples/workers runs, and how many workers are killed; 0 orders skip its tests.
+ * `SERVICE_KILLS`: how often the service of examples/restate is killed. A variable that is set wins.
  */
-const FACTORS: { readonly [lane: string]: { readonly FC_RUNS_FACTOR: string; readonly [name: string]: string } } = {
-  fast: {
-    FC_RUNS_FACTOR: process.env["FC_RUNS_FACTOR"] ?? "0.1",
-    KILL_EVERY: process.env["KILL_EVERY"] ?? "60",
-    RANDOM_KILLS: process.env["RANDOM_KILLS"] ?? "1",
-    ORDERS: process.env["ORDERS"] ?? "0",
-  },
-  node: {
-    FC_RUNS_FACTOR: "0.1",
-    KILL_EVERY: "60",
-    RANDOM_KILLS: "1",
-    ORDERS: "0",
-    SERVER_EXAMPLES: "0",
-    CRASH_KILLS: process.env["CRASH_KILLS"] ?? "50",
-  },
-  full: { FC_RUNS_FACTOR: process.env["FC_RUNS_FACTOR"] ?? "1", SERVICE_KILLS: process.env["SERVICE_KILLS"] ?? "25" },
-  deep: { FC_RUNS_FACTOR: process.env["FC_RUNS_FACTOR"] ?? "100" },
+const FACTORS: { readonly [lane: string]: Readonly<Record<string, string>> } = {
+  fast: given({ FC_RUNS_FACTOR: "0.1", KILL_EVERY: "60", RANDOM_KILLS: "1", ORDERS: "0" }),
+  node: given({ FC_RUNS_FACTOR: "0.1", KILL_EVERY: "60", RANDOM_KILLS: "1", ORDERS: "0" }),
+  full: given({ FC_RUNS_FACTOR: "1", KILL_EVERY: "60", RANDOM_KILLS: "1", ORDERS: "60", KILLS: "8", SERVICE_KILLS: "25" }),
+  deep: given({ FC_RUNS_FACTOR: "100", KILL_EVERY: "1", RANDOM_KILLS: "50", ORDERS: "2000", KILLS: "300", SERVICE_KILLS: "200" }),
+}
+
+/** Numbers of a lane, with those that the environment has instead. */
+function given(numbers: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(numbers).map(([name, number]) => [name, process.env[name] ?? number]))
 }
 
 /** Maps the names that the package exports to the sources. */

@@ -8,7 +8,7 @@ import { Client } from "./local/client.ts"
 import { openShop, type Shop } from "./local/shop.ts"
 import { bundleWorker, type RunningWorker, startWorker } from "./local/workerd.ts"
 
-vi.setConfig({ testTimeout: Number(process.env["TEST_TIMEOUT_MS"] ?? "300000"), hookTimeout: 60_000 })
+vi.setConfig({ testTimeout: Number(process.env["TEST_TIMEOUT_MS"] ?? "600000"), hookTimeout: 300_000 })
 
 /** How many times the process is killed, over all rounds of the test of kills. */
 const KILLS = Number(process.env["RANDOM_KILLS"] ?? "30")
@@ -352,11 +352,13 @@ test("a WebSocket of an object that was hibernated misses nothing", async () => 
   )
   await until(async () => (events.some(({ type }) => type === "turn_ended") ? true : undefined))
   const { at: born } = await place.method("bornAt")
-  // The platform hibernates an object after 10 seconds in which nothing happens.
-  await new Promise((resolve) => setTimeout(resolve, 14_000))
+  // The platform hibernates an object after 10 seconds in which nothing happens: on a busy machine, perhaps later.
+  for (let ms = 14_000, at = born; at === born; ms *= 2) {
+    await new Promise((resolve) => setTimeout(resolve, ms))
+    at = (await place.method("bornAt"))["at"]
+  }
   await client.call("say", { input: "Are you there?", key: "k2" })
   await following
-  expect((await place.method("bornAt"))["at"]).not.toBe(born)
   expect(connections).toBe(1)
   expect(inOrder(events)).toEqual(inOrder(await durableEvents(client, 2)))
 })
@@ -371,7 +373,7 @@ test("an append costs little", async () => {
   console.log(
     `an append of 900 characters: ${microseconds((performance.now() - start) / 1000)} µs, CPU ${microseconds(cpuSeconds(place.worker.pid) - cpu)} µs`,
   )
-  expect(performance.now() - start).toBeLessThan(30_000)
+  expect(cpuSeconds(place.worker.pid) - cpu).toBeLessThan(30)
 })
 
 test("the bundle has nothing of Node, and stays small", async () => {

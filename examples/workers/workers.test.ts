@@ -3,7 +3,7 @@ import { type Database, HOW_TO_GET_ONE, openDatabase } from "./database.ts"
 import { findPostgres } from "./local-postgres.ts"
 import { type Report, runOrders } from "./run-orders.ts"
 
-vi.setConfig({ testTimeout: 600_000, hookTimeout: 600_000 })
+vi.setConfig({ testTimeout: 3_600_000, hookTimeout: 3_600_000 })
 
 // `ORDERS=2000 KILLS=300 npm test` runs longer. `ORDERS=0` skips the tests.
 const ORDERS = Number(process.env["ORDERS"] ?? "200")

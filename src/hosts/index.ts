@@ -56,6 +56,8 @@ export {
 } from "./journal/store.ts"
 export { type JudgeOptions, runJudge } from "./judge/run-judge.ts"
 export { type FallbackKind, type FallbackOptions, fallback } from "./models/fallback.ts"
+export { type GeminiOptions, gemini } from "./models/gemini.ts"
+export { type HttpModelOptions, type HttpOptions, httpModel } from "./models/http-model.ts"
 export { type OpenAiCompatibleOptions, openAiCompatible } from "./models/openai-compatible.ts"
 export { type RetryOptions, withRetry } from "./models/with-retry.ts"
 export { type PerformEffectOptions, performEffect } from "./run/perform-effect.ts"

@@ -1,5 +1,23 @@
 export { type ChatProjectorOptions, chatProjector, createChatProjector } from "./chat.ts"
 export {
+  type GeminiBlob,
+  type GeminiBody,
+  type GeminiContent,
+  type GeminiFileData,
+  type GeminiFunctionCall,
+  type GeminiFunctionDeclaration,
+  type GeminiFunctionResponse,
+  type GeminiGenerationConfig,
+  type GeminiMedia,
+  type GeminiPart,
+  type GeminiThinkingConfig,
+  type GeminiThinkingLevel,
+  type GeminiTool,
+  type GeminiToolConfig,
+  type GeminiWireOptions,
+  geminiWire,
+} from "./gemini/index.ts"
+export {
   type CallIdForm,
   type OpenAiChatBody,
   type OpenAiChatWireOptions,
@@ -13,6 +31,7 @@ export {
 } from "./openai-chat/index.ts"
 export type { ProjectionInput, Projector, Transcript } from "./projector.ts"
 export { viewProjector } from "./view.ts"
-export type { HttpFacts } from "./wires/failure.ts"
+export { type HttpFacts, httpFailure } from "./wires/failure.ts"
+export { sentToolNames } from "./wires/tool-names.ts"
 export type { DecodeOptions, EncodeOptions, LlmResult, WireProjector, WireStream } from "./wires/wire.ts"
 export { type ProjectorPatch, wrapProjector } from "./wrap-projector.ts"

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { describe, expect, it, vi } from "vitest"
+import { describe, expect, it } from "vitest"
 import { heldLines } from "../../src/cli/approvals/held-lines.ts"
 import { ApprovalPrompt } from "../../src/cli/approvals/prompt.ts"
 import { columnsOf } from "../../src/cli/terminal/columns.ts"
@@ -10,9 +10,6 @@ import type { Ask, HeldCall } from "../../src/wire/approval.ts"
 import { newColours, textOf } from "./colours.ts"
 import { bundleCli, type Ran, runCli, serve, TestTerminal, until } from "./harness.ts"
 import { hasPty, Pty } from "./pty.ts"
-
-// Processes start slowly on a busy machine.
-vi.setConfig({ testTimeout: 60_000 })
 
 const bundled = await bundleCli()
 const TASK = 'Replace "colour" with "color".'

@@ -1,11 +1,8 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { describe, expect, it, vi } from "vitest"
+import { describe, expect, it } from "vitest"
 import { newColours, type SuspendedCommand, suspendedCommand, textOf } from "./colours.ts"
 import { bundleCli, fill, newFolder, type Ran, runCli, spawnCli, TestTerminal } from "./harness.ts"
-
-// Processes start slowly on a busy machine.
-vi.setConfig({ testTimeout: 60_000 })
 
 const bundled = await bundleCli()
 

@@ -1,10 +1,7 @@
-import { describe, expect, it, vi } from "vitest"
+import { describe, expect, it } from "vitest"
 import { newColours, type SuspendedCommand, suspendedCommand, textOf } from "./colours.ts"
 import { bundleCli, type Ran, runCli, spawnCli, TestTerminal, until } from "./harness.ts"
 import { hasPty, Pty } from "./pty.ts"
-
-// Processes start slowly on a busy machine.
-vi.setConfig({ testTimeout: 60_000 })
 
 const bundled = await bundleCli()
 const TASK = 'Replace "colour" with "color".'

@@ -1,10 +1,8 @@
-import { describe, expect, it, onTestFinished, vi } from "vitest"
+import { describe, expect, it, onTestFinished } from "vitest"
 import { type ChatBody, type ScriptedAnswer, type StrictServer, startStrictServer } from "../support/strict-server.ts"
 import { bundleCli, fill, newFolder, type Ran, type Spawned, spawnCli, until } from "./harness.ts"
 
 // Several processes control one goal while its model takes long for one answer.
-
-vi.setConfig({ testTimeout: 120_000 })
 
 const bundled = await bundleCli()
 

@@ -1,11 +1,8 @@
 import { existsSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { describe, expect, it, vi } from "vitest"
+import { describe, expect, it } from "vitest"
 import { type ChatBody, startStrictServer } from "../support/strict-server.ts"
 import { bundleCli, fill, newFolder, type Ran, runCli, serve, spawnCli, until } from "./harness.ts"
-
-// Processes start slowly on a busy machine.
-vi.setConfig({ testTimeout: 120_000 })
 
 const bundled = await bundleCli()
 
@@ -24,14 +21,14 @@ describe("a judged goal, from another terminal", () => {
     const server = await startStrictServer((body) => {
       if (!isJudge(body)) return "A part is written."
       judged += 1
-      return judged === 1 ? { text: verdict("continue"), firstByteMs: 50_000 } : verdict("done")
+      return judged === 1 ? { text: verdict("continue"), firstByteMs: 150_000 } : verdict("done")
     })
     const running = spawnCli(bundled, ["goal", ...flags(server.url), "--judge", "freeform", "Look around."], { cwd: base })
     await until(() => judged === 1)
     const since = Date.now()
     expect(await spawnCli(bundled, ["goal", "pause", "--now"], { cwd: base })).toMatchObject({ exitCode: 0, stdout: "Paused.\n" })
     expect(await running).toMatchObject({ exitCode: 1, stderr: "" })
-    expect(Date.now() - since).toBeLessThan(20_000)
+    expect(Date.now() - since).toBeLessThan(120_000)
     expect(await statusOf(base)).toMatchObject({ goal: { status: "paused" }, turns: 1 })
     expect(await spawnCli(bundled, ["goal", "resume"], { cwd: base })).toMatchObject({ exitCode: 0 })
     expect(await statusOf(base)).toMatchObject({ goal: { status: "complete" }, turns: 1 })

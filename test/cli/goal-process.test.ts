@@ -1,14 +1,11 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import type { ServerResponse } from "node:http"
 import { join } from "node:path"
-import { describe, expect, it, vi } from "vitest"
+import { describe, expect, it } from "vitest"
 import { fileJournalStore } from "../../src/hosts/node/file-journal-store.ts"
 import { Thread } from "../../src/hosts/thread/thread.ts"
 import { CONFIG } from "../replay/support.ts"
 import { bundleCli, fill, newFolder, newShop, type Ran, runCli, serve, spawnCli, until } from "./harness.ts"
-
-// Processes start slowly on a busy machine.
-vi.setConfig({ testTimeout: 120_000 })
 
 const bundled = await bundleCli()
 

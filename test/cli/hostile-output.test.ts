@@ -1,12 +1,9 @@
 import { mkdirSync, readdirSync } from "node:fs"
 import { join } from "node:path"
-import { describe, expect, it, vi } from "vitest"
+import { describe, expect, it } from "vitest"
 import { columnsOf, cutToColumns, padToColumns } from "../../src/cli/terminal/columns.ts"
 import { plainJson } from "../../src/cli/terminal/format.ts"
 import { bundleCli, fill, newFolder, type Ran, runCli, spawnCli } from "./harness.ts"
-
-// Processes start slowly on a busy machine.
-vi.setConfig({ testTimeout: 60_000 })
 
 /** A name that moves the cursor, colours, hides and reorders text, and fakes a line of output. */
 const EVIL = "e\u001b[2J\u001b]0;x\u0007\u007f\u009b31m\u202egnp\u2066\u2028\nturn-machine: fake"

@@ -1,7 +1,7 @@
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { beforeAll, describe, expect, it, vi } from "vitest"
+import { beforeAll, describe, expect, it } from "vitest"
 import { RunMeta, recordedConfig } from "../../src/cli/run/run-config.ts"
 import { fileJournalStore } from "../../src/hosts/node/file-journal-store.ts"
 import { chatProjector } from "../../src/projectors/chat.ts"
@@ -12,8 +12,6 @@ import { resume } from "../../src/replay/replay.ts"
 import type { JournalRecord } from "../../src/schemas/journal.ts"
 import { CONFIG, recordTurn } from "../replay/support.ts"
 import { FIXTURES, fill, newFolder, newShop, type Ran, runCli } from "./harness.ts"
-
-vi.setConfig({ testTimeout: 60_000 })
 
 // The default run over the sample folder: 1 header, 2 model (list), 3 list, 4 checkpoint, 5 model (search twice), 6 and 7 searches,
 // 8 checkpoint, 9 model (read four files), 10 to 13 reads, 14 checkpoint, 15 model (write), 16 write, 17 checkpoint, 18 model (answer),

@@ -1,12 +1,9 @@
 import { chmodSync, existsSync, readFileSync } from "node:fs"
 import type { ServerResponse } from "node:http"
 import { join } from "node:path"
-import { describe, expect, it, vi } from "vitest"
+import { describe, expect, it } from "vitest"
 import { fileJournalStore } from "../../src/hosts/node/file-journal-store.ts"
 import { bundleCli, FIXTURES, FROM_SOURCES, fill, newFolder, newShop, runCli, serve, spawnCli, until } from "./harness.ts"
-
-// Processes start slowly on a busy machine.
-vi.setConfig({ testTimeout: 120_000 })
 
 const bundled = await bundleCli()
 const SHOP_REPORT = readFileSync(join(FIXTURES, "shop.todo-report.md"), "utf8")

@@ -208,7 +208,7 @@ describe("turn-machine resume", () => {
     expect(answers).toBe(2)
   })
 
-  it("continues a long turn whose journal was compacted", { timeout: 60_000 }, async () => {
+  it("continues a long turn whose journal was compacted", async () => {
     const { base, shop } = newShop()
     writeFileSync(join(shop, "long.txt"), `${"x".repeat(999)}\n`.repeat(60))
     // Two batches of results of more than a million characters each.

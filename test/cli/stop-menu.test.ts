@@ -1,13 +1,10 @@
 import type { ServerResponse } from "node:http"
 import { join } from "node:path"
-import { describe, expect, it, vi } from "vitest"
+import { describe, expect, it } from "vitest"
 import { OutputGate } from "../../src/cli/approvals/asker.ts"
 import { StopMenu } from "../../src/cli/run/stop-menu.ts"
 import { bundleCli, newShop, type Ran, runCli, serve, TestTerminal, until } from "./harness.ts"
 import { hasPty, Pty } from "./pty.ts"
-
-// Processes start slowly on a busy machine.
-vi.setConfig({ testTimeout: 60_000 })
 
 const bundled = await bundleCli()
 

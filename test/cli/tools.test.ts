@@ -182,7 +182,7 @@ describe("list_files", () => {
     expect(value(await toolsOf(dir)("list_files", { folder: "node_modules" }))).toMatchObject({ files: [{ path: "node_modules/x/index.js" }] })
   })
 
-  it("stops at 20,000 files and reports it", { timeout: 120_000 }, async () => {
+  it("stops at 20,000 files and reports it", async () => {
     const dir = fill(newFolder(), { f0: "" })
     for (let number = 1; number <= 20_000; number += 1) linkSync(join(dir, "f0"), join(dir, `f${number}`))
     const { totalFiles, cut } = value<{ totalFiles: number; cut: string }>(await toolsOf(dir)("list_files", {}))

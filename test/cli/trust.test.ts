@@ -729,7 +729,7 @@ describe("a journal that came with a project", () => {
     }
   }
 
-  it("cannot control the terminal by any of its texts", { timeout: 120_000 }, async () => {
+  it("cannot control the terminal by any of its texts", async () => {
     const owner = user()
     const { base, path } = await ownRun(owner)
     expect((await runCli(["resume", "run.json"], { cwd: base, env: owner.env })).exitCode).toBe(0)

@@ -6,6 +6,7 @@ import { GoalFolder, type StoredGoal } from "../../src/cli/goal/goal-folder.ts"
 import { OwnStates } from "../../src/cli/trust/own-states.ts"
 import type { Goal, GoalMemory } from "../../src/wire/goal.ts"
 import type { TokenUsage } from "../../src/wire/llm.ts"
+import { inLane, LIMIT_MS } from "../lane.ts"
 import type { SeenRequest } from "../support/strict-server.ts"
 import { bundled, counted, folderForAll, inParallel, linesOf, type Ran, run, type Started, seeded, start, textOf } from "./harness.ts"
 
@@ -18,10 +19,11 @@ import { bundled, counted, folderForAll, inParallel, linesOf, type Ran, run, typ
 // A call is lost if its answer is not recorded. Each lost call that reached the server has an estimate; a call that was recorded, and not
 // yet sent when the process was killed, has one, too.
 
-vi.setConfig({ testTimeout: 600_000 })
+vi.setConfig({ testTimeout: LIMIT_MS })
 
 const SEED = Number(process.env["CRASH_SEED"] ?? Date.now() % 1_000_000)
-const KILLS = Number(process.env["CRASH_KILLS"] ?? 200)
+const KILLS = Number(process.env["CRASH_KILLS"] ?? inLane({ fast: 20, full: 60, deep: 400 }))
+const GOALS_AT_A_TIME = inLane({ fast: 1, full: 2, deep: 3 })
 const ITEMS = 8
 
 const folder = folderForAll()
@@ -38,7 +40,7 @@ afterAll(() => console.info(`seed ${SEED}: ${JSON.stringify(sum)}`))
 
 test("a judged goal with checks, killed at random moments, is judged once per turn, skips no check and counts each token", async () => {
   const failures: Error[] = []
-  await inParallel(counted(), 3, async (number) => {
+  await inParallel(counted(), GOALS_AT_A_TIME, async (number) => {
     const story = await playGoal(number)
     sum.goals += 1
     try {

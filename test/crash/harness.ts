@@ -23,7 +23,9 @@ export function folderForAll(): string {
 /** Bundles each program into one file, which starts ten times as fast; most of what is left is parsing. Returns the paths in the same order. */
 export async function bundled(folder: string, ...programs: readonly string[]): Promise<readonly string[]> {
   const entryPoints = programs.map((program) => fileURLToPath(new URL(program, import.meta.url)))
-  const options = { bundle: true, minify: true, format: "esm", platform: "node", target: "node20", logLevel: "error" } as const
+  // Nothing here starts MCP servers, and their client cannot be bundled into one file.
+  const external = ["@modelcontextprotocol/client"]
+  const options = { bundle: true, minify: true, external, format: "esm", platform: "node", target: "node20", logLevel: "error" } as const
   return Promise.all(
     entryPoints.map(async (entry, index) => {
       const outfile = join(folder, `program-${index}.mjs`)
@@ -114,6 +116,18 @@ export class Matrix {
 
 function line(kind: string, ...cells: readonly (string | number)[]): string {
   return `${kind.padEnd(60)}${cells.map((cell) => String(cell).padStart(28)).join("")}`
+}
+
+/**
+ * Where to kill a process: at every boundary, or at the first one of each kind and at every `every`-th one. `list` runs the process with
+ * CRASH_AT=list.
+ */
+export async function boundariesOf(list: () => Promise<Ran>, every: number): Promise<Iterable<number>> {
+  if (every === 1) return counted()
+  const { exitCode, stderr } = await list()
+  if (exitCode !== 0) throw new Error(`The process ended with code ${exitCode}: ${stderr}`)
+  const kinds = stderr.split("\n").slice(0, -1)
+  return kinds.flatMap((kind, index) => (kinds.indexOf(kind) === index || index % every === every - 1 ? [index + 1] : []))
 }
 
 /** 1, 2, 3, … */

@@ -3,9 +3,11 @@ import promises, { type FileHandle } from "node:fs/promises"
 import { syncBuiltinESMExports } from "node:module"
 
 // Loaded before a program (`node --import`): kills its process at the n-th boundary of what it does to files, which is
-// given by CRASH_AT, and prints the kind of boundary to standard error. The program itself is unchanged.
+// given by CRASH_AT, and prints the kind of boundary to standard error. The program itself is unchanged. With CRASH_AT=list,
+// the kinds of all boundaries are printed, and nothing is killed.
 
-const at = Number(process.env["CRASH_AT"] ?? "0")
+const isListed = process.env["CRASH_AT"] === "list"
+const at = isListed ? 0 : Number(process.env["CRASH_AT"] ?? "0")
 /** The kinds of boundaries to count, separated by `;`. Absent: all. */
 const only = process.env["CRASH_ONLY"]?.split(";")
 let boundaries = 0
@@ -18,6 +20,7 @@ function isNext(kind: string): boolean {
 function boundary(kind: string): void {
   if (only?.includes(kind) === false) return
   boundaries += 1
+  if (isListed) fs.writeSync(2, `${kind}\n`)
   if (boundaries !== at) return
   fs.writeSync(2, kind)
   process.kill(process.pid, "SIGKILL")

@@ -2,12 +2,13 @@ import { copyFileSync, cpSync, existsSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, describe, expect, test, vi } from "vitest"
 import { readJournal } from "../../src/replay/journal.ts"
-import { bundled, counted, folderForAll, inParallel, linesOf, Matrix, type Ran, run, textOf } from "./harness.ts"
+import { inLane, LANE, LIMIT_MS } from "../lane.ts"
+import { boundariesOf, bundled, folderForAll, inParallel, linesOf, Matrix, type Ran, run, textOf } from "./harness.ts"
 
 // Real processes, killed at every boundary of what they do to files (see kill.ts), and the same command run again.
 
 // Starting processes is slow on a busy machine.
-vi.setConfig({ testTimeout: 600_000 })
+vi.setConfig({ testTimeout: LIMIT_MS })
 
 const folder = folderForAll()
 const [worker = "", killer = ""] = await bundled(folder, "worker.ts", "kill.ts")
@@ -16,8 +17,10 @@ afterAll(() => console.info(matrix.toString()))
 
 /** Processes at a time. */
 const PARALLEL = 3
-/** `CRASH_DEEP=1`: every boundary in every way, and many rounds. It takes some minutes. */
-const DEEP = process.env["CRASH_DEEP"] !== undefined
+/** Kill at the first boundary of each kind, and at every how-manieth one: of a turn, and of one that was killed before. */
+const EVERY = inLane({ fast: 7, full: 1, deep: 1 })
+const EVERY_AGAIN = inLane({ fast: 11, full: 3, deep: 1 })
+const IS_DEEP = LANE === "deep"
 
 /** One journal, with the file that records its effects on the world. */
 class Place {
@@ -45,7 +48,7 @@ class Place {
   }
 
   /** Runs until the n-th boundary. */
-  kill(at: number, env: Readonly<Record<string, string>> = {}): Promise<Ran> {
+  kill(at: number | "list", env: Readonly<Record<string, string>> = {}): Promise<Ran> {
     return run(["--import", killer, worker, this.journal], { CRASH_EFFECTS: this.effects, CRASH_AT: `${at}`, ...env })
   }
 
@@ -94,11 +97,12 @@ function beyondPromise(
   return again + repeated
 }
 
-/** Kills a process at every boundary; then runs the same command to the end. Returns the number of boundaries. */
-async function killEverywhere(name: string, env: Readonly<Record<string, string>> = {}, before = new Place()): Promise<number> {
+/** Kills a process at its boundaries; then runs the same command to the end. Returns how often it was killed. */
+async function killEverywhere(name: string, every: number, env: Readonly<Record<string, string>> = {}, before = new Place()): Promise<number> {
   let kills = 0
-  await inParallel(counted(), PARALLEL, async (at) => {
-    const place = existsSync(before.journal) ? before.copy() : new Place()
+  const placeBefore = (): Place => (existsSync(before.journal) ? before.copy() : new Place())
+  await inParallel(await boundariesOf(() => placeBefore().kill("list", env), every), PARALLEL, async (at) => {
+    const place = placeBefore()
     const resumes: { from: number; answered: (line: string) => boolean }[] = []
     const resuming = (): void => void resumes.push({ from: linesOf(place.effects).length, answered: place.answered() })
     resuming()
@@ -122,6 +126,18 @@ async function killEverywhere(name: string, env: Readonly<Record<string, string>
   return kills
 }
 
+/** Every kind of boundary. */
+const KINDS = [
+  ...["acquiring or releasing the lock", "after the rename", "another file", "appended, not synced", "before an append", "before performing"],
+  ...["before the rename", "in mid-append", "performed, answer not persisted", "persisted, the process does not know", "temporary file empty"],
+  ...["temporary file half written", "temporary file written, not renamed"],
+]
+
+/** The kinds of boundaries at which a process was killed. */
+function kindsOf(name: string): readonly string[] {
+  return [...matrix.rows.keys()].flatMap((row) => (row.startsWith(`${name}: `) ? [row.slice(name.length + 2)] : [])).toSorted()
+}
+
 function expectNoneWrong(): void {
   const wrong = [...matrix.rows].filter(([, { differs, repeated }]) => differs > 0 || repeated > 0)
   expect(wrong).toEqual([])
@@ -136,31 +152,34 @@ test("a process that is not killed does each thing once", async () => {
 
 describe("killed at every boundary, a turn is resumed and ends the same", () => {
   test("with a journal that grows", async () => {
-    expect(await killEverywhere("a turn")).toBeGreaterThan(80)
+    expect(await killEverywhere("a turn", EVERY)).toBeGreaterThan(80 / EVERY)
+    expect(kindsOf("a turn")).toEqual(KINDS)
     expectNoneWrong()
   })
 
   test("with a journal that is compacted", async () => {
-    const only = DEEP
+    const only = IS_DEEP
       ? undefined
       : "temporary file empty;temporary file half written;temporary file written, not renamed;before the rename;after the rename"
-    expect(await killEverywhere("with compactions", { CRASH_COMPACT: "1", ...(only !== undefined && { CRASH_ONLY: only }) })).toBeGreaterThan(14)
+    const env = { CRASH_COMPACT: "1", ...(only !== undefined && { CRASH_ONLY: only }) }
+    expect(await killEverywhere("with compactions", EVERY, env)).toBeGreaterThanOrEqual(EVERY === 1 ? 15 : 5)
     expectNoneWrong()
   })
 
   test("also when it is killed again while it resumes", async () => {
     // In the middle of the first batch: started once calls without results.
-    for (const at of DEEP ? [25, 32, 38, 42, 46, 50, 54, 58, 62, 70] : [46]) {
+    for (const at of IS_DEEP ? [25, 32, 38, 42, 46, 50, 54, 58, 62, 70] : [46]) {
       const before = new Place()
       expect((await before.kill(at)).exitCode).toBeNull()
-      expect(await killEverywhere("a resumed turn", {}, before)).toBeGreaterThan(40)
+      expect(await killEverywhere("a resumed turn", EVERY_AGAIN, {}, before)).toBeGreaterThan(40 / EVERY_AGAIN)
     }
+    expect(kindsOf("a resumed turn")).toEqual(KINDS)
     expectNoneWrong()
   })
 })
 
 describe("two processes", () => {
-  const ROUNDS = DEEP ? 100 : 5
+  const ROUNDS = inLane({ fast: 2, full: 4, deep: 100 })
 
   test("that resume the same journal at once: one runs it, the other reports that it is in use", async () => {
     for (let round = 0; round < ROUNDS; round += 1) {

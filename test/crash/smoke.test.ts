@@ -9,7 +9,7 @@ import { bundled, folderForAll, linesOf, run, textOf } from "./harness.ts"
 
 const folder = folderForAll()
 
-test("a process that is killed while its tools run is resumed, and repeats no completed call", { timeout: 120_000 }, async () => {
+test("a process that is killed while its tools run is resumed, and repeats no completed call", async () => {
   const [worker = "", killer = ""] = await bundled(folder, "worker.ts", "kill.ts")
   const [journal, effects] = [join(folder, "turn.journal"), join(folder, "turn.effects")]
   writeFileSync(effects, "")

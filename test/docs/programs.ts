@@ -82,7 +82,7 @@ export class Programs {
     const cwd = join(this.#folder, dirname(file))
     const killed = await new Promise<string>((resolve) => {
       let printed = ""
-      const child = spawn(process.execPath, ["--import", "tsx", join(this.#folder, file)], { cwd, env: this.#env(), timeout: 60_000 })
+      const child = spawn(process.execPath, ["--import", "tsx", join(this.#folder, file)], { cwd, env: this.#env(), timeout: 180_000 })
       child.stderr.on("data", (data: Buffer) => (printed += data.toString()))
       child.stdout.on("data", (data: Buffer) => {
         printed += data.toString()

@@ -8,7 +8,7 @@ import { FULL, HOSTILE, hostileAt, places, withValueAt } from "./values.ts"
 
 expectPrototypesUnchanged()
 
-describe("each hostile value at each place of each answer", { timeout: 120_000 }, () => {
+describe("each hostile value at each place of each answer", () => {
   test.each(Object.keys(FULL))("%s", (name) => {
     const response = FULL[name] as Response
     expect(give(response.type, response)).toBe("accepted")

@@ -12,7 +12,7 @@ import { EVERY_VALUE, hostileAt, origin, places, withValueAt } from "./values.ts
 
 expectPrototypesUnchanged()
 
-describe("each hostile value at each place of a turn's start and configuration", { timeout: 120_000 }, () => {
+describe("each hostile value at each place of a turn's start and configuration", () => {
   const start: TurnStart = {
     messages: [{ ...userMessage("hello"), origin }],
     events: [
@@ -61,7 +61,7 @@ describe("each hostile value at each place of a turn's start and configuration",
   }
 })
 
-describe("each hostile value at each place of a checkpoint", { timeout: 120_000 }, () => {
+describe("each hostile value at each place of a checkpoint", () => {
   test.each(Object.keys(SAVED) as Response["type"][])("of a turn that waits for %s", (type) => {
     const { config, text } = SAVED[type]
     const checkpoint = JSON.parse(text) as object

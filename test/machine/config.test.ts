@@ -157,9 +157,13 @@ describe("a mistake in a config is refused with what to do", () => {
 
   test("an unknown key of any length in a few milliseconds", () => {
     const config = { ...CONFIG, ["k".repeat(300_000)]: 1 }
-    const start = performance.now()
-    thrown(() => new TurnMachine(config, START))
-    expect(performance.now() - start).toBeLessThan(300)
+    // The fastest of some, because a busy machine may stop any of them.
+    const times = Array.from({ length: 8 }, () => {
+      const start = performance.now()
+      thrown(() => new TurnMachine(config, START))
+      return performance.now() - start
+    })
+    expect(Math.min(...times)).toBeLessThan(300)
   })
 
   test("checkDriver accepts a driver and refuses anything else", () => {

@@ -17,13 +17,13 @@ const piece = (index: number, text: string, more: { readonly id?: string; readon
 
 // https://github.com/maximhq/bifrost/issues/6784
 test("after a finish reason the answer is complete, whatever the server sends after it", async () => {
-  const pings = Array.from({ length: 12 }, () => [100, ": ping\n\n"]).flat()
+  const pings = Array.from({ length: 600 }, () => [100, ": ping\n\n"]).flat()
   const server = await chatServer([{ events: [chunk({ content: "Lisbon." }), chunk({}, "stop"), ...pings], staysOpen: true }])
   const started = Date.now()
-  const { outcome } = await turnWith(server, { client: { idleTimeoutMs: 500, timeoutMs: 5_000, maxRetries: 0 } })
+  const { outcome } = await turnWith(server, { client: { idleTimeoutMs: 5_000, timeoutMs: 100_000, maxRetries: 0 } })
   expect(outcome).toEqual(finishedWith("Lisbon."))
   expect(server.bodies).toHaveLength(1)
-  expect(Date.now() - started).toBeLessThan(4_000)
+  expect(Date.now() - started).toBeLessThan(50_000)
 })
 
 // https://github.com/anomalyco/opencode/issues/27365

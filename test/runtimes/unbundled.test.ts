@@ -139,7 +139,7 @@ describe("the packed package without a bundler", () => {
     }
   })
 
-  test("continues a turn in files where another runtime was killed", { timeout: 120_000 }, async ({ skip }) => {
+  test("continues a turn in files where another runtime was killed", async ({ skip }) => {
     if (modules === undefined) return skip(missing)
     for (const [runtime, stop] of [
       ["bun", "2"],

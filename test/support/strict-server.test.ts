@@ -169,7 +169,7 @@ describe("the server", () => {
     expect(seen).toEqual([11])
   })
 
-  test("runs as a process of its own", { timeout: 60_000 }, async () => {
+  test("runs as a process of its own", async () => {
     const folder = mkdtempSync(join(tmpdir(), "strict-server-"))
     onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
     const script = join(folder, "script.mjs")

@@ -22,10 +22,12 @@ import type { ExploredStep } from "../../src/testing/step-checker.ts"
 import type { TestedMachine, TestedMachineClass } from "../../src/testing/turn-input.ts"
 import { ExplorationError } from "../../src/testing/witness.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
+import { LANE } from "../lane.ts"
 import { REQUEST } from "./turns.ts"
 
-const FULL = process.env["TEST_LANE"] === "full"
-const MINUTES = 300_000
+const FULL = LANE !== "fast"
+const DEEP = LANE === "deep"
+const MINUTES = 600_000
 
 /** The rows that were reached, with the states that followed, as lines. */
 function reachedRows({ rows }: Exploration): readonly string[] {
@@ -44,8 +46,11 @@ function says(effect: AnswerableEffect, ...parts: readonly OutputPart[]): Respon
 
 type Explored = readonly [name: string, driver: ProtocolDriver, more: Partial<ExploreTurnOptions>]
 
+const REDIRECTED = { iterations: 1, deliveries: 0, redirects: 1 }
+
 const IN_FULL_LANE: readonly Explored[] = [
-  ["approval", approvalDriver(chatDriver(), { policy: () => ({ hold: {} }) }), {}],
+  // A batch of two held calls has ten times as many states as one.
+  ["approval", approvalDriver(chatDriver(), { policy: () => ({ hold: {} }) }), { bounds: { ...REDIRECTED, calls: DEEP ? 2 : 1 } }],
   ["chat, synced", chatDriver(), { config: { syncExecutionSurface: true } }],
 ]
 
@@ -75,12 +80,16 @@ describe("the drivers of this package follow the laws in every state of a small 
   test(
     "the approval driver, over every decision about calls that are held, alone and beside free ones",
     () => {
-      const heldCalls = [(_callId: string) => true, ...(FULL ? [(callId: string) => callId.endsWith("_1")] : [])]
-      for (const isHeld of heldCalls) {
+      const oneOfTwo = (callId: string): boolean => callId.endsWith("_1")
+      const heldCalls: readonly (readonly [isHeld: (callId: string) => boolean, calls: number])[] = [
+        [() => true, DEEP ? 2 : 1],
+        ...(FULL ? [[oneOfTwo, 2] as const] : []),
+      ]
+      for (const [isHeld, calls] of heldCalls) {
         const policy: ApprovalPolicy = ({ callId }) => (isHeld(callId) ? { hold: {} } : "run")
         const explored = exploreTurn({
           driver: approvalDriver(chatDriver(), { policy }),
-          bounds: { iterations: 1, calls: FULL ? 2 : 1 },
+          bounds: { iterations: 1, calls },
           laws: {
             "a held call may run only after an approval or an edit": ({ after }) => {
               const { state } = after.turn.position
@@ -94,7 +103,7 @@ describe("the drivers of this package follow the laws in every state of a small 
         })
         expect(reachedRows(explored)).toContain("waiting_tools × tool_decisions → finished, waiting_tools")
         expect(explored.cutOff.map(({ bound }) => bound)).toEqual(["deliveries"])
-        expect(explored.states).toBeGreaterThan(FULL ? 500 : 100)
+        expect(explored.states).toBeGreaterThan(calls === 2 ? 500 : 100)
       }
     },
     MINUTES,
@@ -119,8 +128,8 @@ describe("the drivers of this package follow the laws in every state of a small 
       const redirected = new Map<string, Set<string>>()
       const explored = exploreTurn({
         driver,
+        bounds: { ...REDIRECTED, calls: FULL ? 2 : 1 },
         ...more,
-        bounds: { iterations: 1, calls: FULL ? 2 : 1, deliveries: 0, redirects: 1 },
         laws: {
           "a redirected turn leaves what it waited for, and has the message once more": ({ input, before, after }) => {
             if (input?.type !== "redirect" || before === undefined) return undefined

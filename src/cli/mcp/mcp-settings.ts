@@ -80,7 +80,11 @@ function serverOfCommand(given: string): ServerSettings {
   if (text.length > MAX_COMMAND_CHARS || /[\0\r\n]/.test(text))
     throw new CliError(`A command of --mcp is one line of at most ${MAX_COMMAND_CHARS} characters. Put it into a file: --mcp-config FILE.`)
   const [, named, command = text] = /^([A-Za-z][\w-]*)=(.*)$/s.exec(text) ?? []
-  if (/^https?:\/\//i.test(command)) return { type: "http", name: nameOf(named ?? hostOf(command, flag), flag), url: command, headers: {} }
+  if (/^https?:\/\//i.test(command)) {
+    // The message does not show the URL, which may contain a key.
+    const host = hostOf(command, "An --mcp server")
+    return { type: "http", name: nameOf(named ?? host, flag), url: command, headers: {} }
+  }
   try {
     const words = splitCommand(command)
     const [program, ...args] = words

@@ -39,7 +39,8 @@ export const MCP_HELP = `  --mcp "COMMAND"       start this MCP server, in the f
   --mcp-config FILE     the servers of a JSON file {"mcpServers": {"NAME": {"command", "args", "env"} or {"url",
                         "headers"}}}. In env and headers, \${NAME} is a variable of your environment.
   A server has no other variables of your environment than PATH, HOME, USER and the like. A call that its server does
-  not call read-only is asked about: see --approve. Needs the package @modelcontextprotocol/client.`
+  not call read-only is asked about: see --approve. Commands are stored, so do not write keys into them.
+  Needs the package @modelcontextprotocol/client.`
 
 export const RUN_HELP = `turn-machine run: runs a task over the files of a folder and shows its progress.
 

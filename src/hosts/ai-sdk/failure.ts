@@ -2,7 +2,7 @@ import { answerFailure, httpFailure, malformed, truncated } from "../../projecto
 import { isRecord, stringOf } from "../../projectors/wires/values.ts"
 import type { LlmFailure, LlmFailureKind } from "../../wire/llm.ts"
 import { LlmCallError } from "../host.ts"
-import { CANCELLED } from "../models/http-model.ts"
+import { CANCELLED } from "../models/network-failures.ts"
 import { retryAfterMs } from "../models/retry.ts"
 
 /**

@@ -1,7 +1,7 @@
 import { shortened } from "../../text.ts"
 import type { ToolProgress } from "../tools/define-tool.ts"
 
-/** A server may notify without end. More often, nobody can read it. */
+/** A server may notify without end. A person could not read more. */
 const LEAST_MS = 50
 const MESSAGE_CHARS = 1_000
 

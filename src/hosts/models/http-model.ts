@@ -1,434 +1,193 @@
-import { type HttpFacts, malformed, truncated } from "../../projectors/wires/failure.ts"
-import type { LlmResult, WireStream } from "../../projectors/wires/wire.ts"
-import type { LlmFailure, LlmFailureKind } from "../../wire/llm.ts"
-import { type EffectContext, LlmCallError } from "../host.ts"
-import { onAbort, timerMs } from "../timers.ts"
-import { orAborted, retryAfterMs } from "./retry.ts"
-import { type SseEvent, SseParser } from "./sse.ts"
+import { countCalls, type DecodeOptions, type EncodeOptions, type WireProjector } from "../../projectors/wires/wire.ts"
+import { unknownKey } from "../../unknown-key.ts"
+import type { LlmCall } from "../../wire/effect.ts"
+import type { LlmResponse } from "../../wire/llm.ts"
+import type { Producer } from "../../wire/message.ts"
+import type { AttachmentStore } from "../attachments/store.ts"
+import { type EffectContext, type Host, LlmCallError } from "../host.ts"
+import { type AnswerReader, attempt, type Endpoint } from "./attempt.ts"
+import { dataUrls } from "./data-urls.ts"
+import { endpointUrl, requestHeaders } from "./request.ts"
+import { redactFailure, redactor } from "./secrets.ts"
+import { withRetry } from "./with-retry.ts"
 
-/** An endpoint, and the limits of every request to it. */
-export interface Endpoint {
-  readonly url: URL
-  readonly headers: Headers
-  readonly fetch: typeof fetch
-  /** Milliseconds for one attempt. */
-  readonly timeoutMs: number
-  /** Milliseconds without a byte after which a stream fails. */
-  readonly idleTimeoutMs: number
-  /** Milliseconds after the finish reason in which a stream may still send its usage. */
-  readonly usageWaitMs: number
-  readonly maxBodyBytes: number
-  readonly now: () => number
-  /** Removes secrets from a text. It has to see the whole text: of a secret that is cut off, a part would stay. */
-  readonly redact: (text: string) => string
-}
-
-/** How the answer to one request is read: a wire, with what the host knows bound to it. */
-export interface AnswerReader {
-  decode(body: unknown): LlmResult
-  stream(): WireStream
-  failure(status: number, body: string, facts?: HttpFacts): LlmFailure
-}
-
-/** The result of one request. */
-export interface Attempt {
-  readonly result: LlmResult
-  /** Whether text of the answer was emitted. */
-  readonly shown: boolean
-  /** The wait before the next request that the endpoint asked for, in milliseconds. */
-  readonly askedMs?: number
-  /** The endpoint's id of the request, for its support. */
-  readonly requestId?: string
-}
-
-/** The failure of a call that was aborted. */
-export const CANCELLED: LlmFailure = {
-  message: "The model call was cancelled.",
-  retryable: false,
-  code: "cancelled",
-  kind: "cancelled",
-  terminalReason: "cancelled",
-}
-
-/** How many bytes are read of the answer to a refused request. */
-const MAX_ERROR_BYTES = 64 * 1024
-
-/** How many bytes more are read to recognize a secret at the end of them. */
-const CUT_MARGIN = 16 * 1024
-
-/** Milliseconds that a stream may stay open after its finish reason and its usage. */
-const END_WAIT_MS = 500
-
-/**
- * Sends one request and reads its answer, streamed or whole. A failure, timeout or abort is returned as a result, with what was said
- * before it. A timeout after the finish reason is the end of the answer.
- */
-export async function attempt(endpoint: Endpoint, body: string, reader: AnswerReader, context: EffectContext): Promise<Attempt> {
-  const controller = new AbortController()
-  const stop = (failure: LlmFailure): void => controller.abort(new LlmCallError(failure))
-  const timer = setTimeout(() => stop(timedOut(endpoint.timeoutMs)), timerMs(endpoint.timeoutMs))
-  const stopWaiting = onAbort(context.signal, () => stop(CANCELLED))
-  const request = new OneRequest(endpoint, reader, context, controller.signal, stop)
-  try {
-    return await request.run(body)
-  } catch (error) {
-    if (!(error instanceof LlmCallError)) throw error
-    return { result: request.cutOff(error.failure), shown: request.shown }
-  } finally {
-    clearTimeout(timer)
-    stopWaiting()
-    controller.abort()
-  }
-}
-
-class OneRequest {
-  shown = false
-  readonly #endpoint: Endpoint
-  readonly #reader: AnswerReader
-  readonly #context: EffectContext
-  readonly #signal: AbortSignal
-  readonly #stop: (failure: LlmFailure) => void
-  #body: AnswerBody | undefined
-  #stream: WireStream | undefined
-
-  constructor(endpoint: Endpoint, reader: AnswerReader, context: EffectContext, signal: AbortSignal, stop: (failure: LlmFailure) => void) {
-    this.#endpoint = endpoint
-    this.#reader = reader
-    this.#context = context
-    this.#signal = signal
-    this.#stop = stop
-  }
-
-  async run(body: string): Promise<Attempt> {
-    const { headers, url } = this.#endpoint
-    const response = await this.#network(() =>
-      // Following a redirect would send the headers, and so the key, to another address.
-      this.#endpoint.fetch(url.href, { method: "POST", headers, body, signal: this.#signal, redirect: "manual" }),
-    )
-    // One time for both: the wait is then exactly what was asked for.
-    const nowMs = this.#endpoint.now()
-    const result = await this.#read(response, nowMs)
-    const retryAt = result.ok ? undefined : result.error.retryAt
-    const askedMs = retryAt === undefined ? undefined : Math.max(0, retryAt - nowMs)
-    const requestId = response.headers.get("x-request-id")
-    return { result, shown: this.shown, ...(askedMs !== undefined && { askedMs }), ...(requestId !== null && { requestId }) }
-  }
-
-  /** Returns the result of a request that was stopped. */
-  cutOff(failure: LlmFailure): LlmResult {
-    const isCancelled = failure.kind === "cancelled" || this.#context.signal.aborted
-    const done = !isCancelled && this.#body !== undefined && this.#pushAll(this.#body.end(), false)
-    const stream = this.#stream
-    if (stream === undefined) return { ok: false, error: failure }
-    return !isCancelled && (done || stream.complete) ? stream.finish(done) : stream.cutOff(failure)
-  }
-
-  async #read(response: Response, nowMs: number): Promise<LlmResult> {
-    const { status, type } = response
-    if (type === "opaqueredirect" || (status >= 300 && status < 400)) return { ok: false, error: redirected(response, this.#endpoint.redact) }
-    if (response.ok) return this.#readAnswer(response)
-    const text = await this.#readError(response)
-    const shouldRetry = response.headers.get("x-should-retry")
-    const askedMs = retryAfterMs(response.headers, nowMs)
-    const facts: HttpFacts = {
-      nowMs,
-      ...(askedMs !== undefined && { retryAfterMs: askedMs }),
-      ...((shouldRetry === "true" || shouldRetry === "false") && { shouldRetry: shouldRetry === "true" }),
-    }
-    return { ok: false, error: this.#reader.failure(status, text, facts) }
-  }
-
-  /** Reads an answer by what it looks like: a stream of events, or JSON. The content type is often wrong. */
-  async #readAnswer(response: Response): Promise<LlmResult> {
-    const { maxBodyBytes } = this.#endpoint
-    const declared = response.headers.get("content-type")?.includes("text/event-stream") === true
-    const body = new AnswerBody(declared)
-    this.#body = body
-    const timers = new StreamTimers(this.#endpoint, this.#stop)
-    let size = 0
-    let done = false
-    let lost: string | undefined
-    try {
-      if (declared) timers.start()
-      await this.#readBody(response, (bytes) => {
-        const allowed = bytes.subarray(0, maxBodyBytes - size)
-        size += bytes.byteLength
-        done = this.#pushAll(body.push(allowed), true)
-        if (body.isStream) timers.onBytes(this.#stream)
-        return !done && this.#stream?.failed !== true && size <= maxBodyBytes
-      })
-    } catch (error) {
-      if (!(error instanceof ConnectionLost)) throw error
-      lost = error.message
-    } finally {
-      timers.stop()
-    }
-    const ended = done || this.#stream?.failed === true
-    if (!ended && size > maxBodyBytes) return this.cutOff(tooLarge(maxBodyBytes))
-    if (!ended) done = this.#pushAll(body.end(), false)
-    const text = body.isStream ? body.text?.replace(/^(?:event|id|retry)?:.*$/gm, "") : body.text
-    if (text !== undefined && text.trim() !== "") return lost === undefined ? this.#readWhole(text) : { ok: false, error: truncated(lost) }
-    if (text !== undefined && !declared)
-      return { ok: false, error: lost === undefined ? { ...malformed("it is empty"), retryable: true } : truncated(lost) }
-    this.#stream ??= this.#reader.stream()
-    // An answer with its finish reason is complete; at most the usage is lost.
-    return lost === undefined || this.#stream.failed || this.#stream.complete ? this.#stream.finish(done) : this.#stream.cutOff(truncated(lost))
-  }
-
-  #readWhole(text: string): LlmResult {
-    const { redact } = this.#endpoint
-    if (text.trimStart().startsWith("<")) return { ok: false, error: malformed("it is a page, not JSON; check the base URL", text, redact) }
-    const body = parse(text)
-    if (body === undefined) return { ok: false, error: malformed("it is not JSON; check the base URL", text, redact) }
-    return this.#reader.decode(body)
-  }
-
+/** What every model client over HTTP takes. */
+export interface HttpOptions {
+  /** The provider's key. It never appears in errors or events. */
+  readonly apiKey?: string
+  /** The provider's name for the model. Default: the request's. */
+  readonly model?: string
+  /** More headers. Their values are secret, too. */
+  readonly headers?: Readonly<Record<string, string>>
+  /** Default: the global `fetch`. Pass one that knows your proxy. */
+  readonly fetch?: typeof fetch
+  /** The longest time for one attempt, in milliseconds. Default 600,000 (ten minutes). */
+  readonly timeoutMs?: number
+  /** The longest time until the first byte of an answer, in milliseconds. Default: that of the whole attempt, because models think first. */
+  readonly firstByteTimeoutMs?: number
+  /** The longest time without a byte from a stream, in milliseconds. Default 120,000 (two minutes). */
+  readonly idleTimeoutMs?: number
+  /** How long a stream may still send its usage after the finish reason, in milliseconds. Then the answer is complete. Default 3,000. */
+  readonly usageWaitMs?: number
+  /** The number of attempts after the first. Default 3. */
+  readonly maxRetries?: number
   /**
-   * Reads events and emits what they add. Returns whether the endpoint said that the stream has ended.
-   * @param complete false if the last event may be cut off
+   * The longest wait before a retry, in milliseconds. If the provider asks for more, the call fails at once, with kind `usage_limit` and the
+   * time in `retryAt`. Default 60,000.
    */
-  #pushAll(events: readonly SseEvent[], complete: boolean): boolean {
-    for (const { event, data } of events) {
-      const whole = data.trim()
-      const parsed = parse(whole)
-      // Some servers put only one newline between events, so that their data is joined.
-      const texts = parsed === undefined && whole.includes("\n") ? whole.split("\n").map((line) => line.trim()) : [whole]
-      for (const [index, text] of texts.entries()) {
-        if (text === "") continue
-        const value = texts.length === 1 ? parsed : parse(text)
-        if (text === "[DONE]" || value === "[DONE]") return true
-        if (value === undefined && !complete && index === texts.length - 1) continue
-        this.#push(event === "error" && !hasError(value) ? { error: value ?? text } : (value ?? text))
-        if (this.#stream?.failed) return false
-      }
-    }
-    return false
-  }
-
-  #push(chunk: unknown): void {
-    this.#stream ??= this.#reader.stream()
-    this.#throwIfCancelled()
-    for (const added of this.#stream.push(chunk)) {
-      this.#throwIfCancelled()
-      if (added.type === "text_delta") this.shown = true
-      this.#context.emit(added)
-    }
-  }
-
-  #throwIfCancelled(): void {
-    if (this.#context.signal.aborted) throw this.#signal.reason
-  }
-
-  /** Reads the body of a refused request, or the start of it, without secrets. */
-  async #readError(response: Response): Promise<string> {
-    const limit = MAX_ERROR_BYTES + CUT_MARGIN
-    const decoder = new TextDecoder()
-    let text = ""
-    let size = 0
-    try {
-      await this.#readBody(response, (bytes) => {
-        text += decoder.decode(bytes.subarray(0, limit - size), { stream: true })
-        size += bytes.byteLength
-        return size <= limit
-      })
-    } catch (error) {
-      if (!(error instanceof ConnectionLost)) throw error
-    }
-    const { redact } = this.#endpoint
-    text += decoder.decode()
-    if (size <= limit) return redact(text)
-    return sharedStart(redact(text), redact(text.slice(0, Math.max(0, Math.min(MAX_ERROR_BYTES, text.length - CUT_MARGIN)))))
-  }
-
-  /** Passes the body's bytes to `onBytes` as they arrive, until it returns false. */
-  async #readBody(response: Response, onBytes: (bytes: Uint8Array) => boolean): Promise<void> {
-    const reader = response.body?.getReader()
-    if (reader === undefined) return
-    try {
-      for (;;) {
-        const { done, value } = await this.#network(() => reader.read(), true)
-        if (done || !onBytes(value)) return
-      }
-    } finally {
-      reader.cancel().catch(() => undefined)
-    }
-  }
-
-  async #network<Value>(work: () => Promise<Value>, connected = false): Promise<Value> {
-    try {
-      return await orAborted(work(), this.#signal)
-    } catch (error) {
-      if (this.#signal.aborted) throw this.#signal.reason
-      const reason = reasonOf(error, this.#endpoint.redact)
-      if (connected) throw new ConnectionLost(reason)
-      throw new LlmCallError(unreachable(this.#endpoint.url, reason))
-    }
-  }
+  readonly maxRetryWaitMs?: number
+  /** Whether the answer is streamed. Default `true`. */
+  readonly stream?: boolean
+  /** The longest answer, in bytes. Default 16 MiB. */
+  readonly maxBodyBytes?: number
+  /** Adds the request's body to answers and failures, for the trace log. Journals grow with it. Default `false`. */
+  readonly keepRequestBody?: boolean
+  /** The provider's name in `producer`, which is stored with every answer. Default: the host name of the base URL. */
+  readonly provider?: string
+  /** Where the bytes of images and files are. They are sent as `data:` URLs. Absent: the model reads a line about each instead. */
+  readonly attachments?: AttachmentStore
+  /** Clock, for tests: milliseconds since the epoch. */
+  readonly now?: () => number
+  /** Randomness, for tests: from 0 to 1. */
+  readonly random?: () => number
+  /** Wait before a retry, for tests. */
+  readonly sleep?: (ms: number, signal: AbortSignal) => Promise<void>
 }
 
-/** Decides whether a body is a stream of events or JSON, and splits the stream. */
-class AnswerBody {
-  #kind: "unknown" | "stream" | "json"
-  readonly #parser = new SseParser()
-  readonly #decoder = new TextDecoder()
-  #text = ""
-  /** The first characters, without white space before them. */
-  #start = ""
-  /** What has come before the decision. */
-  #undecided: Uint8Array[] = []
-
-  constructor(declaredAsStream: boolean) {
-    this.#kind = declaredAsStream ? "stream" : "unknown"
-  }
-
-  get isStream(): boolean {
-    return this.#kind === "stream"
-  }
-
-  /** All text, if it is not a stream of events. Under the content type of a stream, a body without any event may still be JSON. */
-  get text(): string | undefined {
-    if (this.#kind !== "stream") return this.#text
-    return this.#parser.hasEvents ? undefined : this.#parser.unread
-  }
-
-  push(bytes: Uint8Array): readonly SseEvent[] {
-    if (this.#kind === "stream") return this.#parser.push(bytes)
-    const text = this.#decoder.decode(bytes, { stream: true })
-    this.#text += text
-    if (this.#kind === "json") return []
-    this.#undecided.push(bytes)
-    this.#start = (this.#start + text).trimStart().slice(0, LONGEST_FIELD)
-    return this.#start.length < LONGEST_FIELD ? [] : this.#decide()
-  }
-
-  end(): readonly SseEvent[] {
-    const events = this.#kind === "unknown" ? this.#decide() : []
-    if (this.#kind === "stream") return [...events, ...this.#parser.end()]
-    this.#text += this.#decoder.decode()
-    return events
-  }
-
-  #decide(): readonly SseEvent[] {
-    const chunks = this.#undecided
-    this.#undecided = []
-    this.#kind = /^(?:data|event|id|retry)?:/.test(this.#start) ? "stream" : "json"
-    if (this.#kind === "json") return []
-    this.#text = ""
-    return chunks.flatMap((bytes) => this.#parser.push(bytes))
-  }
+/** Options of {@link httpModel}. */
+export interface HttpModelOptions extends HttpOptions {
+  /** How requests are written and answers read. */
+  readonly wire: WireProjector
+  /** The address of the provider, such as `https://api.openai.com/v1`. May have a query. What `path` begins with may be in it already. */
+  readonly baseUrl: string
+  /** What follows the base URL: `chat/completions`, or a function of the model's name and of whether the answer is streamed. May have a query. */
+  readonly path?: string | ((model: string, stream: boolean) => string)
+  /** The header that carries the key. Under `authorization` it is sent as a bearer token, under any other as it is. Default `authorization`. */
+  readonly apiKeyHeader?: string
 }
-
-/** `event:` and `retry:`. */
-const LONGEST_FIELD = 6
 
 /**
- * The timers of a stream: silence, and the wait for the usage after the end of the answer. Heartbeats do not extend that wait. If the
- * answer grows after its finish reason, the endpoint sends one in each chunk, and only silence counts.
+ * Creates a model client for any provider from a wire and an address. `openAiCompatible`, `openAiResponses`, `anthropic` and `gemini` are
+ * made of it. Spread it into a host: `{ ...httpModel({ wire, baseUrl, apiKey }), tools }`.
+ *
+ * A failed attempt is retried if that may help (408, 409, 429, 5xx, lost connections, timeouts, tool calls that the provider could not
+ * read) and no text of the answer was emitted yet, as {@link withRetry} does it. The provider decides: `x-should-retry` wins, and the wait is
+ * what `retry-after-ms`, `Retry-After` or its error says. Reasoning does not count as emitted text and may be emitted again.
+ *
+ * After the last attempt `llmCall` throws {@link LlmCallError}, with what the model said until then in `partial`. Its codes are
+ * `connection_failed`, `timeout`, `first_byte_timeout`, `idle_timeout`, `stream_truncated`, `malformed_response`, `response_too_large`,
+ * `redirected`, `attachment_unreadable`, `cancelled`, or the provider's own.
+ * @throws {TypeError} an unknown option, or a base URL, key or header that cannot be sent
+ * @throws {RangeError} a time, count or size that is not a number of at least 0; `Infinity` is allowed
  */
-class StreamTimers {
-  readonly #endpoint: Endpoint
-  readonly #stop: (failure: LlmFailure) => void
-  #timer: ReturnType<typeof setTimeout> | undefined
-  #state: "open" | "complete" | "has usage" = "open"
-  #piecesAtEnd: number | undefined
-
-  constructor(endpoint: Endpoint, stop: (failure: LlmFailure) => void) {
-    this.#endpoint = endpoint
-    this.#stop = stop
+export function httpModel(options: HttpModelOptions): Pick<Host, "llmCall"> {
+  checkHttpOptions("httpModel", options, { wire: true, baseUrl: true, path: true, apiKeyHeader: true })
+  const { apiKey, headers, keepRequestBody = false, path = "", stream = true, timeoutMs = 600_000, wire } = options
+  const pathOf = typeof path === "string" ? () => path : path
+  // An address that cannot be used is refused now, and not in the middle of a turn.
+  const { hostname, searchParams } = endpointUrl(options.baseUrl, pathOf(options.model ?? "model", stream))
+  const redact = redactor([apiKey ?? "", ...Object.values(headers ?? {}), ...searchParams.values()])
+  const fixed: Omit<Endpoint, "url"> = {
+    headers: requestHeaders(options, stream),
+    fetch: options.fetch ?? ((input, init) => fetch(input, init)),
+    timeoutMs,
+    firstByteTimeoutMs: options.firstByteTimeoutMs ?? Number.POSITIVE_INFINITY,
+    idleTimeoutMs: options.idleTimeoutMs ?? 120_000,
+    usageWaitMs: options.usageWaitMs ?? 3_000,
+    maxBodyBytes: options.maxBodyBytes ?? 16 * 1024 * 1024,
+    now: options.now ?? Date.now,
+    redact,
+  }
+  const { maxRetries, maxRetryWaitMs, now, random, sleep } = options
+  const retry = {
+    ...(maxRetries !== undefined && { maxRetries }),
+    ...(maxRetryWaitMs !== undefined && { maxRetryWaitMs }),
+    ...(now !== undefined && { now }),
+    ...(random !== undefined && { random }),
+    ...(sleep !== undefined && { sleep }),
   }
 
-  start(): void {
-    this.#restart(this.#endpoint.idleTimeoutMs)
-  }
-
-  stop(): void {
-    clearTimeout(this.#timer)
-  }
-
-  onBytes(stream: WireStream | undefined): void {
-    if (stream?.ended === true) this.#piecesAtEnd ??= stream.pieces
-    if (stream?.ended !== true || stream.pieces !== this.#piecesAtEnd) {
-      this.start()
-      return
-    }
-    const { idleTimeoutMs, usageWaitMs } = this.#endpoint
-    const waitMs = Math.min(idleTimeoutMs, usageWaitMs)
-    if (stream.hasUsage && this.#state !== "has usage") {
-      this.#state = "has usage"
-      this.#restart(Math.min(waitMs, END_WAIT_MS))
-    } else if (this.#state === "open") {
-      this.#state = "complete"
-      this.#restart(waitMs)
-    }
-  }
-
-  #restart(ms: number): void {
-    clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => this.#stop(silent(this.#endpoint.idleTimeoutMs)), timerMs(ms))
-  }
-}
-
-/** The connection broke while the answer was read. */
-class ConnectionLost extends Error {}
-
-/** The start that two texts have in common. A secret that is cut off in one of them is not in it. */
-function sharedStart(one: string, other: string): string {
-  let length = 0
-  while (length < other.length && one.charCodeAt(length) === other.charCodeAt(length)) length += 1
-  return one.slice(0, length)
-}
-
-function hasError(value: unknown): boolean {
-  return typeof value === "object" && value !== null && "error" in value
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
+  return {
+    async llmCall(effect: LlmCall, context: EffectContext): Promise<LlmResponse> {
+      const { request } = effect
+      const producer: Producer = { provider: options.provider ?? hostname, api: wire.api, model: options.model ?? request.model }
+      const endpoint: Endpoint = { ...fixed, url: endpointUrl(options.baseUrl, pathOf(producer.model, stream)) }
+      const urls = options.attachments === undefined ? undefined : await dataUrls(options.attachments, request.attachments)
+      const encoding: EncodeOptions = { stream, producer, ...(urls !== undefined && { attachmentUrl: ({ id }) => urls.get(id) }) }
+      const requestBody = JSON.stringify(wire.encode({ ...request, model: producer.model }, encoding))
+      const trace = keepRequestBody ? { requestBody } : {}
+      const decoding: DecodeOptions = {
+        firstCallNumber: countCalls(request) + 1,
+        producer,
+        toolNames: wire.toolNames(request),
+        now: endpoint.now,
+        redact,
+      }
+      const reader: AnswerReader = {
+        decode: (body) => wire.decode(body, decoding),
+        stream: () => wire.stream(decoding),
+        failure: (status, body, facts) => wire.failure(status, body, facts),
+      }
+      let number = 0
+      const once = {
+        async llmCall(_: LlmCall, attempted: EffectContext): Promise<LlmResponse> {
+          number += 1
+          const { requestId, result } = await attempt(endpoint, requestBody, reader, attempted)
+          if (result.ok) return { ...result.response, ...trace, httpSummary: redact(summary(number, requestId)) }
+          throw new LlmCallError(redactFailure({ ...result.error, ...trace }, redact), { partial: result.partial })
+        },
+      }
+      return withRetry(once, retry).llmCall(effect, context)
+    },
   }
 }
 
-/** Why a `fetch` failed, which is mostly in its causes. The causes themselves are not passed on, because they may quote headers. */
-function reasonOf(error: unknown, redact: (text: string) => string): string {
-  let reason = ""
-  for (let at: unknown = error, depth = 0; at instanceof Error && depth < 5; at = at.cause, depth += 1) {
-    const first: unknown = at instanceof AggregateError ? at.errors[0] : undefined
-    const code: unknown = "code" in at ? at.code : undefined
-    reason = at.message || (first instanceof Error ? first.message : "") || (typeof code === "string" ? code : reason)
+const HTTP_OPTIONS: { readonly [Option in keyof Required<HttpOptions>]: true } = {
+  apiKey: true,
+  model: true,
+  headers: true,
+  fetch: true,
+  timeoutMs: true,
+  firstByteTimeoutMs: true,
+  idleTimeoutMs: true,
+  usageWaitMs: true,
+  maxRetries: true,
+  maxRetryWaitMs: true,
+  stream: true,
+  maxBodyBytes: true,
+  keepRequestBody: true,
+  provider: true,
+  attachments: true,
+  now: true,
+  random: true,
+  sleep: true,
+}
+
+const LIMITS = ["timeoutMs", "firstByteTimeoutMs", "idleTimeoutMs", "usageWaitMs", "maxRetries", "maxRetryWaitMs", "maxBodyBytes"] as const
+
+/**
+ * Refuses unknown options, which would be ignored: a call with `apikey` would be sent without a key. And limits that are not numbers: NaN
+ * would make retries endless and waits empty, because every comparison with it is false.
+ * @param own the options that only this client has
+ */
+export function checkHttpOptions<Options extends HttpOptions>(
+  name: string,
+  options: Options,
+  own: { readonly [Option in keyof Required<Omit<Options, keyof HttpOptions>>]: true },
+): void {
+  const known = [...Object.keys(own), ...Object.keys(HTTP_OPTIONS)]
+  if (typeof options !== "object" || options === null) throw new TypeError(`${name} takes options: ${name}({ ${known[0]}, … }).`)
+  const unknown = unknownKey(options, known)
+  if (unknown !== undefined) {
+    const { key, hint = `the options are ${known.join(", ")}.` } = unknown
+    throw new TypeError(`${name} has the unknown option ${JSON.stringify(key)}; ${hint}`)
   }
-  return reason === "" ? "the connection failed" : redact(reason).slice(0, 500)
+  for (const limit of LIMITS) {
+    const { [limit]: value = 0 } = options
+    if (!(value >= 0)) throw new RangeError(`${limit} must be a number of at least 0, not ${value}.`)
+  }
 }
 
-function provider(code: string, kind: LlmFailureKind, message: string, retryable: boolean): LlmFailure {
-  return { message, retryable, code, kind, terminalReason: "provider_error" }
-}
-
-function unreachable(url: URL, why: string): LlmFailure {
-  return provider("connection_failed", "network", `The endpoint at ${url.origin}${url.pathname} could not be reached: ${why}.`, true)
-}
-
-function timedOut(ms: number): LlmFailure {
-  return provider("timeout", "timeout", `The endpoint did not complete its answer within ${ms / 1_000} seconds.`, true)
-}
-
-function silent(ms: number): LlmFailure {
-  return provider("idle_timeout", "timeout", `The endpoint sent nothing for ${ms / 1_000} seconds.`, true)
-}
-
-function tooLarge(bytes: number): LlmFailure {
-  return provider("response_too_large", "other", `The endpoint's answer is longer than ${bytes} bytes.`, false)
-}
-
-function redirected(response: Response, redact: (text: string) => string): LlmFailure {
-  const target = redact(response.headers.get("location") ?? "")
-    .replace(/[?#].*$/s, "")
-    .slice(0, 200)
-  return provider(
-    "redirected",
-    "invalid_request",
-    `The endpoint redirects${target === "" ? "" : ` to ${target}`}. Use the address that it redirects to as the base URL.`,
-    false,
-  )
+function summary(attempts: number, requestId: string | undefined): string {
+  return `attempt ${attempts}${requestId === undefined ? "" : `, request ${requestId}`}`
 }

@@ -6,7 +6,7 @@ import type { TurnEvent } from "../../wire/event.ts"
 import type { LlmFailure, LlmRequest, LlmResponse, TokenUsage } from "../../wire/llm.ts"
 import { type EffectContext, type Host, LlmCallError } from "../host.ts"
 import { sleep } from "../timers.ts"
-import { CANCELLED } from "./http-model.ts"
+import { CANCELLED } from "./network-failures.ts"
 import { orAborted, retryWaitMs } from "./retry.ts"
 
 /** Options of {@link withRetry}. */

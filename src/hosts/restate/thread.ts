@@ -14,6 +14,7 @@ import type { DurablePromise } from "./context.ts"
 import { RestateTurnError } from "./entries.ts"
 import { whyNotId } from "./ids.ts"
 import type { ObjectSdk, SharedThreadContext, ThreadContext } from "./thread-context.ts"
+import { HEAD, PROGRESS, type ThreadHead, type TurnProgress } from "./thread-head.ts"
 import {
   cursorOf,
   type InboxItem,
@@ -27,16 +28,8 @@ import {
   takeItems,
   wakeRun,
 } from "./thread-inbox.ts"
-import {
-  HEAD,
-  PROGRESS,
-  type RunRequest,
-  type RunResult,
-  type ThreadHead,
-  ThreadRun,
-  type ThreadRunOptions,
-  type TurnProgress,
-} from "./thread-run.ts"
+import type { RunRequest, RunResult, ThreadRunOptions } from "./thread-options.ts"
+import { ThreadRun } from "./thread-run.ts"
 
 /** How the calls of a thread in Restate are approved. */
 export interface RestateApprovals {

@@ -1,5 +1,6 @@
 import type { TurnEvent } from "../../wire/event.ts"
 import type { LlmFailure, LlmResponse, OutputPart, ReasoningBlock, TerminalReason, TextOutput } from "../../wire/llm.ts"
+import { diagnosticOf } from "../wires/diagnostic.ts"
 import { brokenOff, malformed } from "../wires/failure.ts"
 import { meaningOf } from "../wires/finish-reason.ts"
 import { readUsage } from "../wires/usage.ts"
@@ -316,23 +317,6 @@ function reasonOf(finishReason: string | undefined, hasCalls: boolean, refused: 
   const reason = finishReason === undefined ? "unknown" : meaningOf(finishReason)
   if (refused && (reason === "stop" || reason === "tool_use" || reason === "unknown")) return "refusal"
   return reason === "stop" && hasCalls ? "tool_use" : reason
-}
-
-function diagnosticOf(reason: TerminalReason, finishReason: string | undefined): string | undefined {
-  switch (reason) {
-    case "output_limit":
-      return "The answer was cut off at the limit of output tokens."
-    case "context_overflow":
-      return "The answer was cut off because the context window is full."
-    case "content_filter":
-      return "The provider's content filter cut the answer off."
-    case "refusal":
-      return "The model refused to answer."
-    case "unknown":
-      return finishReason === undefined ? undefined : `The provider ended the answer with the finish reason "${finishReason.slice(0, 100)}".`
-    default:
-      return undefined
-  }
 }
 
 /** Reads a message's content: a text, a part, or a list of both. `undefined`: none of them. */

@@ -174,7 +174,14 @@ function kindOf({ message = "", code, type, status, hint }: ProviderError): LlmF
   const named = (pattern: RegExp): boolean => names.some((name) => pattern.test(name))
   if (status === 402 || named(USAGE_LIMIT) || saysUsageLimit(message)) return "usage_limit"
   if (status === 429 || named(/rate_limit|too_many_requests|throttl|^RESOURCE_EXHAUSTED$/i)) return hint?.isDaily ? "usage_limit" : "rate_limit"
-  if (status === 401 || status === 403 || named(/api_key|authentication|permission|^UNAUTHENTICATED$/i)) return "auth"
+  // Google answers 400 to a wrong key.
+  if (
+    status === 401 ||
+    status === 403 ||
+    /\bAPI key (?:not valid|expired|not found)/i.test(message) ||
+    named(/api_key|authentication|permission|^UNAUTHENTICATED$/i)
+  )
+    return "auth"
   if (named(/overloaded|unavailable/i) || status === 502 || status === 503 || status === 529) return "overloaded"
   if (named(/timeout|timed_out/i) || status === 408 || status === 504) return "timeout"
   if (isToolUseFailure({ message, ...(code !== undefined && { code }) })) return "other"
@@ -226,8 +233,9 @@ function readError(error: Readonly<Record<string, unknown>>, nowMs: number | und
   }
 }
 
-function hasChoices({ choices }: Readonly<Record<string, unknown>>): boolean {
-  return Array.isArray(choices) && choices.length > 0
+/** Whether a body has an answer: choices, or Gemini's candidates. */
+function hasChoices({ candidates, choices }: Readonly<Record<string, unknown>>): boolean {
+  return [candidates, choices].some((list) => Array.isArray(list) && list.length > 0)
 }
 
 function isEmptyError({ code, message, type }: Readonly<Record<string, unknown>>): boolean {

@@ -26,6 +26,8 @@ const MEANINGS: ReadonlyMap<string, TerminalReason> = new Map(
       "spii",
       "model_armor",
       "image_safety",
+      "image_prohibited_content",
+      "image_recitation",
       "guardrail_intervened",
     ],
     refusal: ["refusal"],
@@ -38,6 +40,8 @@ const MEANINGS: ReadonlyMap<string, TerminalReason> = new Map(
       "insufficient_system_resource",
       "malformed_function_call",
       "unexpected_tool_call",
+      "too_many_tool_calls",
+      "missing_thought_signature",
       "malformed_response",
     ],
   } satisfies Partial<Record<TerminalReason, readonly string[]>>).flatMap(([meaning, words]) =>

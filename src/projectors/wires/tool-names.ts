@@ -4,8 +4,13 @@ import { shortHash } from "./short-hash.ts"
 
 /** What endpoints accept as the name of a function. */
 const NAME = /^[a-zA-Z0-9_-]{1,64}$/
+/** Gemini's names begin with a letter or an underscore. @see https://ai.google.dev/api/caching#FunctionDeclaration (2026-11) */
+const WORD = /^[a-zA-Z_][a-zA-Z0-9_-]{0,63}$/
 const MAX_LENGTH = 64
 const HASH_LENGTH = 6
+
+/** Which names an endpoint accepts: any of letters, digits, `_` and `-` (`any`), or only those that do not begin with a digit or `-` (`word`). */
+export type ToolNameForm = "any" | "word"
 
 /**
  * The names of functions as an endpoint accepts them. A name that fits is sent unchanged. In any other the odd characters become
@@ -16,12 +21,15 @@ export class ToolNames {
   readonly #sent = new Map<string, string>()
   readonly #own = new Map<string, string>()
 
-  constructor(tools: readonly ToolSpec[]) {
-    for (const { name } of tools) if (NAME.test(name)) this.#add(name, name)
+  readonly #fits: RegExp
+
+  constructor(tools: readonly ToolSpec[], form: ToolNameForm = "any") {
+    this.#fits = form === "any" ? NAME : WORD
+    for (const { name } of tools) if (this.#fits.test(name)) this.#add(name, name)
     for (const { name } of tools) {
       if (this.#sent.has(name)) continue
-      const readable = readableName(name)
-      this.#add(name, NAME.test(readable) && !this.#own.has(readable) ? readable : this.#hashed(name))
+      const readable = this.#readable(name)
+      this.#add(name, this.#fits.test(readable) && !this.#own.has(readable) ? readable : this.#hashed(name))
     }
   }
 
@@ -29,7 +37,7 @@ export class ToolNames {
   sent(name: string): string {
     const known = this.#sent.get(name)
     if (known !== undefined) return known
-    const sent = NAME.test(name) && !this.#own.has(name) ? name : this.#hashed(name)
+    const sent = this.#fits.test(name) && !this.#own.has(name) ? name : this.#hashed(name)
     this.#add(name, sent)
     return sent
   }
@@ -42,10 +50,15 @@ export class ToolNames {
   #hashed(name: string): string {
     for (let salt = 0; ; salt += 1) {
       const hash = shortHash(salt === 0 ? name : `${name} ${salt}`, HASH_LENGTH)
-      const readable = readableName(name).slice(0, MAX_LENGTH - HASH_LENGTH - 1) || "unnamed"
+      const readable = this.#readable(name).slice(0, MAX_LENGTH - HASH_LENGTH - 1) || "unnamed"
       const sent = `${readable}_${hash}`
       if (!this.#own.has(sent)) return sent
     }
+  }
+
+  #readable(name: string): string {
+    const readable = name.replace(/[^a-zA-Z0-9_-]/g, "_")
+    return this.#fits === WORD && /^[0-9-]/.test(readable) ? `_${readable}` : readable
   }
 
   #add(own: string, sent: string): void {
@@ -54,16 +67,12 @@ export class ToolNames {
   }
 }
 
-function readableName(name: string): string {
-  return name.replace(/[^a-zA-Z0-9_-]/g, "_")
-}
-
 /**
  * Returns the names of functions that a request sends in another form, from the sent name to the own one: those of tools and of
- * calls in the history that do not match `[a-zA-Z0-9_-]{1,64}`. The reader of the answer needs them.
+ * calls in the history that the endpoint does not accept. The reader of the answer needs them.
  */
-export function sentToolNames({ messages, tools }: LlmRequest): ReadonlyMap<string, string> {
-  const names = new ToolNames(tools)
+export function sentToolNames({ messages, tools }: LlmRequest, form: ToolNameForm = "any"): ReadonlyMap<string, string> {
+  const names = new ToolNames(tools, form)
   for (const { blocks } of messages) for (const block of blocks) if (block.type === "tool_call") names.sent(block.toolName)
   return names.changed()
 }

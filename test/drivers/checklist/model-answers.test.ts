@@ -208,7 +208,7 @@ describe("a ruling is applied, or counted as an answer that cannot be read", () 
     ]) {
       const began = performance.now()
       judged({ updates, new_items: updates, reason: "r" })
-      expect(performance.now() - began).toBeLessThan(2_000)
+      expect(performance.now() - began).toBeLessThan(10_000)
     }
   })
 })

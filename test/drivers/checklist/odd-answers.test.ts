@@ -216,7 +216,7 @@ describe("rulings in an odd shape", () => {
       const began = performance.now()
       freeform(long)
       play(listed(["a"]), [long])
-      expect(performance.now() - began, piece).toBeLessThan(3_000)
+      expect(performance.now() - began, piece).toBeLessThan(10_000)
     }
   })
 

@@ -7,9 +7,6 @@ import { newFolder, until } from "../../cli/harness.ts"
 import { opened, readText, textIn } from "../../support/stored-text.ts"
 import { bundle, run } from "../harness.ts"
 
-// Starting processes takes its time on a busy machine.
-vi.setConfig({ testTimeout: 120_000 })
-
 const programs = await bundle({
   /** Appends numbered lines. Prints each number when it is stored, and at the end why it stopped. */
   appends: `

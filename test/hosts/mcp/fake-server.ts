@@ -39,7 +39,7 @@ export class FakeServer {
   }
 
   /** A new client of a version, connected to this server. */
-  async connect(version: 1 | 2): Promise<McpClient> {
+  async connect(version: 1 | 2, options: ConstructorParameters<typeof ClientTwo>[1] = {}): Promise<McpClient> {
     const transport = new FakeTransport((message) => void this.#receive(message, transport))
     this.#transport = transport
     this.connections += 1
@@ -49,7 +49,7 @@ export class FakeServer {
       await client.connect(transport as never)
       return client
     }
-    const client = new ClientTwo({ name: "test", version: "1" })
+    const client = new ClientTwo({ name: "test", version: "1" }, options)
     await client.connect(transport as never)
     return client
   }

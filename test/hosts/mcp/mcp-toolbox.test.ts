@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events"
 import { describe, expect, test } from "vitest"
 import { memoryAttachmentStore } from "../../../src/hosts/attachments/memory.ts"
 import type { EffectContext, ToolAnswer } from "../../../src/hosts/host.ts"
@@ -241,6 +242,24 @@ describe.each([1, 2] as const)("with version %i of the client", (version) => {
       failure: { code: "unknown_tool", message: 'The MCP server no longer has the tool "echo". Its tools are now: other.' },
     })
     expect(server.sent("tools/call")).toEqual([])
+  })
+
+  test("a call of a tool that is gone, or that this process never knew, may have begun: it keeps its effects", async () => {
+    let tools: readonly object[] = [ECHO, { ...ECHO, name: "read", annotations: { readOnlyHint: true } }]
+    const server = serverWith([])
+    server.methods["tools/list"] = () => ({ tools })
+    const box = await open(server)
+    tools = []
+    server.notify("notifications/tools/list_changed")
+    await expect.poll(() => box.refresh().then(() => box.specs.length), { timeout: 10_000 }).toBe(0)
+    expect(["echo", "read", "other"].map((toolName) => box.effects({ ...CALL, toolName }))).toEqual(["once", "none", "once"])
+  })
+
+  test("calls leave nothing behind at the signal of their run", async () => {
+    const box = await open(serverWith([ECHO]))
+    const { signal } = new AbortController()
+    for (let index = 0; index < 20; index += 1) await call(box, "echo", {}, contextOf({ signal }))
+    expect(getEventListeners(signal, "abort")).toEqual([])
   })
 
   test("a call of a tool that changed since the model was shown it does not run", async () => {

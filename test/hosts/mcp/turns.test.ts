@@ -90,6 +90,18 @@ test("two toolboxes with a tool of one name are refused; one that appears later 
 
 const CONTEXT = { effectId: 1, idempotencyKey: undefined, signal: new AbortController().signal, emit: () => {} }
 
+test("the approvals of merged toolboxes do not depend on the tools that their servers have now", async () => {
+  const { specs } = await openBox(serverWith([WRITE]), { prefix: "s" })
+  const [tool] = specs
+  const call = { callId: "c", toolName: "s__write", args: {} }
+  const without = mergeToolboxes([toolbox([clock]), await openBox(serverWith([]), { prefix: "s" })])
+  expect(without.approvals(call, { grants: [], tool, iteration: 1 })).toEqual({ hold: { risk: "high" } })
+  expect(without.approvals({ ...call, toolName: "clock" }, { grants: [], tool: undefined, iteration: 1 })).toBe("run")
+  const plain = await openBox(serverWith([WRITE]))
+  const others = mergeToolboxes([await openBox(serverWith([])), toolbox([clock])])
+  expect(others.approvals({ ...call, toolName: "write" }, { grants: [], tool: plain.specs[0], iteration: 1 })).toEqual({ hold: { risk: "high" } })
+})
+
 test.each([[undefined], [[1]], [[{}]], [[[clock]]]])("mergeToolboxes refuses %j", (given) => {
   expect(() => mergeToolboxes(given as never)).toThrow(expect.objectContaining({ code: "not_a_tool" }))
 })

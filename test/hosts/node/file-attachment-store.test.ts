@@ -1,13 +1,10 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { describe, expect, test, vi } from "vitest"
+import { describe, expect, test } from "vitest"
 import { AttachmentStoreError } from "../../../src/hosts/attachments/store.ts"
 import { fileAttachmentStore } from "../../../src/hosts/node/file-attachment-store.ts"
 import { fill, newFolder, until } from "../../cli/harness.ts"
 import { bundle, run } from "../harness.ts"
-
-// Starting processes takes its time on a busy machine.
-vi.setConfig({ testTimeout: 120_000 })
 
 const programs = await bundle({
   /** Stores attachments of growing length, several at once. Prints the id of each when it is stored. */

@@ -14,7 +14,7 @@ import {
 } from "node:fs"
 import { hostname } from "node:os"
 import { join } from "node:path"
-import { describe, expect, onTestFinished, test, vi } from "vitest"
+import { describe, expect, onTestFinished, test } from "vitest"
 import type { JournalStoreError } from "../../../src/hosts/journal/store.ts"
 import { fileJournalStore, fileJournalStoreOn } from "../../../src/hosts/node/file-journal-store.ts"
 import { type LockSystem, SYSTEM } from "../../../src/hosts/node/file-lock.ts"
@@ -22,9 +22,6 @@ import { birthOf, isRunning, ownIdentity, type ProcessIdentity } from "../../../
 import { fill, newFolder, until } from "../../cli/harness.ts"
 import { opened, readText } from "../../support/stored-text.ts"
 import { bundle, run } from "../harness.ts"
-
-// Starting processes takes its time on a busy machine.
-vi.setConfig({ testTimeout: 120_000 })
 
 const STORE = 'import { fileJournalStore } from "../../src/hosts/node/index.ts"\nconst store = fileJournalStore(process.argv[2])'
 const SAY = "const say = (line) => new Promise((resolve) => process.stdout.write(line + '\\n', resolve))"

@@ -1,11 +1,9 @@
-import { expect, test, vi } from "vitest"
+import { expect, test } from "vitest"
 import type { JournalStoreError } from "../../../src/hosts/journal/store.ts"
 import { postgresJournalStore } from "../../../src/hosts/postgres/journal-store.ts"
 import { postgresWorkQueue } from "../../../src/hosts/postgres/work-queue.ts"
 import { describeWithPostgres, newDatabase, newPool, startServer } from "../../support/postgres.ts"
 import { readText, textIn } from "../../support/stored-text.ts"
-
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 120_000 })
 
 /** Characters of three bytes that do not compress. */
 function wide(length: number): string {

@@ -9,9 +9,6 @@ import { describeWithPostgres, newDatabase, newPool, startServer } from "../../s
 import { opened, readText, textIn } from "../../support/stored-text.ts"
 import { bundle, run } from "../harness.ts"
 
-// Starting servers and processes takes its time on a busy machine.
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })
-
 async function refusal(work: Promise<unknown>): Promise<string> {
   return work.then(
     () => "not refused",
@@ -87,6 +84,9 @@ describeWithPostgres("a PostgreSQL store", async () => {
 
   /** Lines as the program `appends` stores them. */
   const lines = (count: number): string => Array.from({ length: count }, (_, number) => `${number}:${"x".repeat(number % 700)}\n`).join("")
+  /** Moves the time of the database, as far as the leases go. */
+  const pass = (pool: pg.Pool, ms: number): Promise<unknown> =>
+    pool.query("UPDATE turn_machine_journals SET expires = expires - $1::int * interval '1 millisecond'", [ms])
   const answerOf = async (pool: pg.Pool, sql: string): Promise<unknown> => Object.values((await pool.query(sql)).rows[0] as object)[0]
 
   test("creates its tables in a schema, leaves other data unchanged, and is read where there are none", async () => {
@@ -142,14 +142,16 @@ describeWithPostgres("a PostgreSQL store", async () => {
 
   test.each([1, 60])("has stored each of %i appends of a killed process, whose journal is free when its lease has expired", async (count) => {
     const database = await newDatabase(server)
-    const running = run(programs.appends, [JSON.stringify(database), "1500"])
+    const running = run(programs.appends, [JSON.stringify(database), "30000"])
     await until(() => running.lines.length >= count)
     running.child.kill("SIGKILL")
     expect(await running.ended).toBe("SIGKILL")
-    const store = postgresJournalStore(newPool(database), { leaseMs: 1_500 })
-    expect(await refusal(store.open("turn"))).toMatch(/^in_use: .* If its owner is gone, it can be opened in [12] s: /)
+    const pool = newPool(database)
+    const store = postgresJournalStore(pool)
+    expect(await refusal(store.open("turn"))).toMatch(/^in_use: .* If its owner is gone, it can be opened in \d+ s: /)
     expect(await refusal(store.delete("turn"))).toMatch(/^in_use: /)
-    const { text } = await opened(store, "turn", { waitMs: 10_000 })
+    await pass(pool, 30_000)
+    const { text } = await opened(store, "turn")
     const stored = text.split("\n").length - 1
     expect(text).toBe(lines(stored))
     expect(stored).toBeGreaterThanOrEqual(running.lines.length)
@@ -229,7 +231,7 @@ describeWithPostgres("a PostgreSQL store", async () => {
     const database = await newDatabase(server)
     const proxy = await proxyOf(database)
     const pool = newPool({ ...database, host: "127.0.0.1", port: proxy.port })
-    const journal = await postgresJournalStore(pool, { retryMs: 0 }).open("turn")
+    const journal = await postgresJournalStore(pool, { retryMs: 2_000 }).open("turn")
     const direct = postgresJournalStore(newPool(database))
     await journal.append("a\n")
     proxy.state.mode = "drop answers"
@@ -285,16 +287,22 @@ describeWithPostgres("a PostgreSQL store", async () => {
   test("fails as `unavailable` while its server cannot be reached, and works when it can be again", async () => {
     const database = await newDatabase(server)
     const proxy = await proxyOf(database)
-    const store = postgresJournalStore(newPool({ ...database, host: "127.0.0.1", port: proxy.port }), { retryMs: 300 })
+    const store = postgresJournalStore(newPool({ ...database, host: "127.0.0.1", port: proxy.port }), { retryMs: 3_000 })
     const journal = await store.open("turn")
     proxy.state.mode = "refuse"
     proxy.cut()
-    expect(await refusal(journal.append("a\n"))).toMatch(/^unavailable: Journal "turn" cannot be written: /)
-    expect(await refusal(journal.replace("b\n"))).toMatch(/^unavailable: Journal "turn" cannot be written: /)
-    expect(await refusal(textIn(journal))).toMatch(/^unavailable: Journal "turn" cannot be read: /)
-    expect(await refusal(store.open("other"))).toMatch(/^unavailable: Journal "other" cannot be opened: /)
-    expect(await refusal(store.delete("other"))).toMatch(/^unavailable: Journal "other" cannot be deleted: /)
-    expect(await refusal(store.list()[Symbol.asyncIterator]().next())).toMatch(/^unavailable: The journals cannot be listed: /)
+    const calls = [
+      ...[journal.append("a\n"), journal.replace("b\n"), textIn(journal), store.open("other"), store.delete("other")],
+      store.list()[Symbol.asyncIterator]().next(),
+    ]
+    expect(await Promise.all(calls.map(refusal))).toEqual([
+      expect.stringMatching(/^unavailable: Journal "turn" cannot be written: /),
+      expect.stringMatching(/^unavailable: Journal "turn" cannot be written: /),
+      expect.stringMatching(/^unavailable: Journal "turn" cannot be read: /),
+      expect.stringMatching(/^unavailable: Journal "other" cannot be opened: /),
+      expect.stringMatching(/^unavailable: Journal "other" cannot be deleted: /),
+      expect.stringMatching(/^unavailable: The journals cannot be listed: /),
+    ])
     proxy.state.mode = "pass"
     await journal.append("c\n")
     expect(await textIn(journal)).toBe("c\n")
@@ -303,7 +311,7 @@ describeWithPostgres("a PostgreSQL store", async () => {
 
   test("says so when the server cannot store more, stores none of it, and works when there is space again", async () => {
     const pool = newPool(await newDatabase(server))
-    const journal = await postgresJournalStore(pool).open("turn")
+    const journal = await postgresJournalStore(pool, { retryMs: 60_000 }).open("turn")
     await journal.append("a\n")
     await pool.query(`
       CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -314,7 +322,7 @@ describeWithPostgres("a PostgreSQL store", async () => {
     const message = 'unavailable: Journal "turn" cannot be written: could not extend file "base/1": No space left on device.'
     expect(await refusal(journal.append("too long\n"))).toBe(message)
     expect(await refusal(journal.replace("too long\n"))).toBe(message)
-    expect(performance.now() - begun).toBeLessThan(5_000)
+    expect(performance.now() - begun).toBeLessThan(50_000)
     await journal.append("b\n")
     expect(await textIn(journal)).toBe("a\nb\n")
     await pool.query("DROP TRIGGER full_disk ON turn_machine_journal_texts")
@@ -323,9 +331,9 @@ describeWithPostgres("a PostgreSQL store", async () => {
     await journal.close()
   })
 
-  test("does not wait without limit for a row that a connection without a client has locked", { timeout: 60_000 }, async () => {
+  test("does not wait without limit for a row that a connection without a client has locked", async () => {
     const pool = newPool(await newDatabase(server))
-    const store = postgresJournalStore(pool, { retryMs: 100 })
+    const store = postgresJournalStore(pool, { retryMs: 3_000 })
     const journal = await store.open("turn")
     const other = await pool.connect()
     await other.query("BEGIN; SELECT 1 FROM turn_machine_journals FOR UPDATE")
@@ -399,23 +407,19 @@ describeWithPostgres("a PostgreSQL store", async () => {
   })
 
   describe("whose lease", () => {
-    /** Moves the time of the database, as far as the leases go. */
-    const pass = (pool: pg.Pool, ms: number): Promise<unknown> =>
-      pool.query("UPDATE turn_machine_journals SET expires = expires - $1::int * interval '1 millisecond'", [ms])
-
     test("has expired can be opened and deleted by others; its owner stores nothing more", async () => {
       const pool = newPool(await newDatabase(server))
       const [ours, theirs] = [postgresJournalStore(pool), postgresJournalStore(pool)]
       const first = await ours.open("turn")
       await first.append("a\n")
-      await pass(pool, 29_000)
+      await pass(pool, 10_000)
       const [error] = await Promise.allSettled([theirs.open("turn")])
       expect(error).toMatchObject({ status: "rejected", reason: { code: "in_use" } })
       const { retryAfterMs } = (error as PromiseRejectedResult).reason as JournalStoreError
       expect(retryAfterMs).toBeGreaterThan(0)
-      expect(retryAfterMs).toBeLessThanOrEqual(1_000)
+      expect(retryAfterMs).toBeLessThanOrEqual(20_000)
       await first.append("b\n")
-      expect(await refusal(theirs.open("turn"))).toMatch(/ it can be opened in 30 s: /)
+      expect(await refusal(theirs.open("turn"))).toMatch(/ it can be opened in (?:2\d|30) s: /)
       await pass(pool, 30_000)
       const second = await theirs.open("turn")
       expect(await refusal(first.append("late\n"))).toMatch(/^fenced: /)
@@ -482,8 +486,11 @@ describeWithPostgres("a PostgreSQL store", async () => {
       const pool = newPool(await newDatabase(server))
       const store = postgresJournalStore(pool, { leaseMs: 1_500 })
       const journal = await store.open("turn")
-      const end = performance.now() + 3_000
-      while (performance.now() < end) expect(await refusal(store.open("turn"))).toMatch(/^in_use: /)
+      const end = (): Promise<unknown> => answerOf(pool, "SELECT expires::text FROM turn_machine_journals")
+      for (let renewals = 0; renewals < 2; renewals += 1) {
+        const before = await end()
+        await eventually(async () => (await end()) !== before)
+      }
       await journal.close()
       for (const epoch of ["2", "3"]) {
         const next = await store.open("turn", { takeOver: true })

@@ -41,7 +41,7 @@ describe("an inbox whose state is cleared", () => {
     await expect(settled(engine, saying)).rejects.toThrow("Nothing happens any more.")
     engine.stateOf("agent/t1/inbox").clear()
     const [held] = (await statusOf(engine)).held
-    const decisions = [{ requestId: held?.requestId, digest: held?.digest, decision: "reject", reason: "No." }]
+    const decisions = [{ requestId: held?.requestId, digest: held?.digest, decision: "reject", message: "No." }]
     expect(await settled(engine, engine.call("agent", "t1", "decide", { decisions }))).toMatchObject([{ status: "accepted" }])
     expect(text(await settled(engine, saying))).toMatchObject({ text: "Done." })
   })

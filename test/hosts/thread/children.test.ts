@@ -196,7 +196,7 @@ test("a child that a cancelled turn left is charged once, also if the process di
   }
   expect(await next()).toBe(15)
   parked.abort()
-  await vi.waitFor(async () => expect((await turnTree(store, "t.1"))?.total.outputTokens).toBe(15))
+  await vi.waitFor(async () => expect((await turnTree(store, "t.1"))?.total.outputTokens).toBe(15), { timeout: 60_000 })
   expect(await next()).toBe(30)
   expect(await next()).toBe(30)
 })

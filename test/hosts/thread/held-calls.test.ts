@@ -389,14 +389,14 @@ test("a run that waits for a decision rejects when its thread is closed, so that
   const closing = story.go(thread, {
     wait: (_until, signal) =>
       new Promise((resolve) => {
-        timer = setTimeout(resolve, 5_000)
+        timer = setTimeout(resolve, 100_000)
         signal?.addEventListener("abort", () => resolve())
         void thread.close()
       }),
   })
   const before = Date.now()
   await expect(closing).rejects.toMatchObject({ code: "closed" })
-  expect(Date.now() - before).toBeLessThan(4_000)
+  expect(Date.now() - before).toBeLessThan(90_000)
   clearTimeout(timer)
   expect(await (await story.open()).pendingApprovals()).toMatchObject({ held: [{ callId: "p1" }] })
 })

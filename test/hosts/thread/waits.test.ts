@@ -46,13 +46,12 @@ describe("a goal that waits", () => {
   ])("for an event continues at once with %s", async (_what, act) => {
     const given = world()
     const thread = await waiting(given, { event: "ci" })
-    const began = performance.now()
+    // This wait ends only when it is aborted.
     const running = given.run(thread, { wait: (_until, signal) => new Promise((resolve) => signal?.addEventListener("abort", () => resolve())) })
     await new Promise((resolve) => setTimeout(resolve, 10))
     expect(given.requests).toEqual([])
     await act(thread)
     await running
-    expect(performance.now() - began).toBeLessThan(5_000)
     expect(thread.goal).toMatchObject({ status: "complete" })
     await thread.close()
   })

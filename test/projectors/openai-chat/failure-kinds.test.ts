@@ -356,9 +356,9 @@ test("a message is searched for a time in linear time", () => {
   for (const piece of ["try again in ", "again 1", "wait 1m", "in 1s, and ", "9"]) {
     const start = performance.now()
     openAiChatWire().failure(429, JSON.stringify({ error: { message: piece.repeat(100_000) } }), { nowMs: NOW })
-    expect(performance.now() - start).toBeLessThan(5_000)
+    expect(performance.now() - start).toBeLessThan(20_000)
   }
-}, 60_000)
+})
 
 function safeJson(value: unknown): string {
   try {

@@ -20,7 +20,7 @@ import { type Entry, journaledHost, savingHost, type Workflow, workflowHost } fr
 /** The errors of the checks of one scenario that a host fails, by the law. */
 async function failed(makeHost: MakeHost, scenario: string, options: HostConformanceOptions = {}): Promise<Map<string, ConformanceError>> {
   const errors = new Map<string, ConformanceError>()
-  for (const check of hostConformance(makeHost, { timeoutMs: 1_000, mostPlaces: 30, ...options })) {
+  for (const check of hostConformance(makeHost, { timeoutMs: 2_000, mostPlaces: 30, ...options })) {
     if (!check.name.startsWith(`${scenario}: `)) continue
     try {
       await check.run()
@@ -297,7 +297,7 @@ const BROKEN: readonly Broken[] = [
 ]
 
 describe("a check fails for a host that", () => {
-  test.each(BROKEN)("$fault", { timeout: 60_000 }, async ({ scenario, check, change, options }) => {
+  test.each(BROKEN)("$fault", async ({ scenario, check, change, options }) => {
     const errors = await failed(() => workflowHost(change), scenario, options)
     expect([...errors.keys()]).toContain(check)
     expect(errors.get(check)?.faults.every(({ place, message }) => place !== "" && message !== "")).toBe(true)

@@ -12,13 +12,14 @@ import { endOf } from "../../../src/testing/host-conformance/laboratory.ts"
 import { RICH } from "../../../src/testing/host-conformance/scripts.ts"
 import { type HostPromises, hostConformance, type MakeHost, type TestedHost } from "../../../src/testing/index.ts"
 import { wrapMembers } from "../../../src/wrap.ts"
+import { inLane, LANE } from "../../lane.ts"
 import { journaledHost, savingHost, threadHost, workflowHost } from "./hosts.ts"
 
-const IS_FAST = process.env["TEST_LANE"] === "fast"
+const IS_FAST = LANE === "fast"
 
-/** Checks a host at `fast` places of each turn in the fast lane, and at `full` in the others; by default at every place. */
+/** Checks a host at `fast` places of each turn in the fast lane, and at `full` in the full lane; by default, and in the deep lane, at every place. */
 function conforms(name: string, makeHost: MakeHost, { fast, full, promises = {} }: { fast: number; full?: number; promises?: HostPromises }): void {
-  const mostPlaces = IS_FAST ? fast : full
+  const mostPlaces = inLane({ fast, full, deep: undefined })
   describe(name, () => {
     for (const check of hostConformance(makeHost, { promises, timeoutMs: 60_000, ...(mostPlaces !== undefined && { mostPlaces }) }))
       if (!(IS_FAST && fast < 10 && check.name.startsWith("1,000"))) test(check.name, check.run, IS_FAST ? 60_000 : 600_000)
@@ -82,7 +83,7 @@ async function inFolder(storeIn: (folder: string) => JournalStore, close: () => 
   return { ...journaledHost(storeOfProcess), remove }
 }
 
-conforms("journaled, in files", () => inFolder((folder) => fileJournalStore(folder)), { fast: 3, full: 60, promises: { held: true } })
+conforms("journaled, in files", () => inFolder((folder) => fileJournalStore(folder)), { fast: 3, full: 15, promises: { held: true } })
 
 conforms(
   "journaled, in SQLite",
@@ -95,7 +96,7 @@ conforms(
     }
     return inFolder(store, () => connections.forEach((database) => void database.close()))
   },
-  { fast: 3, full: 20, promises: { held: true } },
+  { fast: 3, full: 8, promises: { held: true } },
 )
 
 conforms("a thread", threadHost, { fast: 9 })

@@ -20,7 +20,7 @@ import { wrapMembers } from "../../../src/wrap.ts"
 /** The errors of the checks of one scenario that a host fails, by the law. */
 async function failed(makeHost: MakeThreadHost, scenario: string, options: ThreadConformanceOptions = {}): Promise<Map<string, ConformanceError>> {
   const errors = new Map<string, ConformanceError>()
-  for (const check of threadConformance(makeHost, { timeoutMs: 1_000, mostPlaces: 12, ...options })) {
+  for (const check of threadConformance(makeHost, { timeoutMs: 2_000, mostPlaces: 12, ...options })) {
     if (!check.name.startsWith(`${scenario}: `)) continue
     try {
       await check.run()
@@ -463,7 +463,7 @@ function unlocked(store: JournalStore): JournalStore {
 }
 
 describe("a check fails for a host of threads that", () => {
-  test.each(BROKEN)("$fault", { timeout: 60_000 }, async ({ scenario, law, options, ...parts }) => {
+  test.each(BROKEN)("$fault", async ({ scenario, law, options, ...parts }) => {
     const errors = await failed(broken(parts), scenario, options)
     expect([...errors.keys()]).toContain(THREAD_LAWS[law])
     expect(errors.get(THREAD_LAWS[law])?.faults.every(({ place, message }) => place !== "" && message !== "")).toBe(true)

@@ -10,13 +10,14 @@ import { fileJournalStore } from "../../../src/hosts/node/file-journal-store.ts"
 import type { ThreadOptions } from "../../../src/hosts/thread/thread.ts"
 import { type MakeThreadHost, storedThread, type TestedThreadHost, threadConformance } from "../../../src/testing/index.ts"
 import { wrapMembers } from "../../../src/wrap.ts"
+import { inLane, LANE } from "../../lane.ts"
 
-const IS_FAST = process.env["TEST_LANE"] === "fast"
+const IS_FAST = LANE === "fast"
 
-/** Checks a host at `fast` places of each thread in the fast lane, and at `full` in the others. Without `fast`, only in the others. */
+/** Checks a host at `fast` places of each thread in the fast lane, at `full` in the full lane, and at 40 in the deep lane. Without `fast`, not in the fast lane. */
 function conforms(name: string, makeHost: MakeThreadHost, { fast = 0, full }: { readonly fast?: number; readonly full: number }): void {
   describe.skipIf(IS_FAST && fast === 0)(name, () => {
-    for (const { name: check, run } of threadConformance(makeHost, { timeoutMs: 60_000, mostPlaces: IS_FAST ? fast : full }))
+    for (const { name: check, run } of threadConformance(makeHost, { timeoutMs: 60_000, mostPlaces: inLane({ fast, full, deep: 40 }) }))
       test(check, run, IS_FAST ? 60_000 : 600_000)
   })
 }
