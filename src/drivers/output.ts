@@ -51,7 +51,7 @@ export interface OutputOptions {
 }
 
 /** The names of {@link OutputOptions}. */
-export const OUTPUT_OPTIONS = ["output", "outputMode", "maxOutputRepairs"] as const satisfies readonly (keyof OutputOptions)[]
+export const OUTPUT_OPTIONS: readonly (keyof OutputOptions)[] = ["output", "outputMode", "maxOutputRepairs"]
 
 /** The tool by which the model submits the value of the turn. */
 const SUBMIT = "submit"

@@ -2,8 +2,8 @@ import type { Json } from "../../json.ts"
 import { isRecord } from "../../projectors/wires/values.ts"
 import type { LlmRequest } from "../../wire/llm.ts"
 import type { AttachmentRef } from "../../wire/message.ts"
-import { type AttachmentStore, base64 } from "../attachments/store.ts"
-import { LlmCallError } from "../host.ts"
+import type { AttachmentStore } from "../attachments/store.ts"
+import { dataUrls } from "../models/data-urls.ts"
 
 /** A file in base64, or at an address. */
 export interface FileData {
@@ -85,22 +85,13 @@ export function storedFile(data: Json): StoredFile | undefined {
 /**
  * The bytes of a request's attachments in base64, by their id: those of messages, and those of files that models generated. One that the
  * store does not have is left out.
- * @throws {LlmCallError} `attachment_unreadable`: leaving it out would let the model answer without what it was asked about
+ * @throws {LlmCallError} `attachment_unreadable`
  */
 export async function loadFiles(store: AttachmentStore | undefined, { attachments, messages }: LlmRequest): Promise<ReadonlyMap<string, string>> {
-  const loaded = new Map<string, string>()
-  if (store === undefined) return loaded
+  if (store === undefined) return new Map()
   const generated = messages.flatMap(({ blocks }) => blocks.flatMap((block) => (block.type === "opaque" ? (attachmentIn(block.data) ?? []) : [])))
-  try {
-    for (const { id } of [...attachments, ...generated]) {
-      const bytes = loaded.has(id) ? undefined : await store.get(id)
-      if (bytes !== undefined) loaded.set(id, base64(bytes))
-    }
-  } catch (cause) {
-    const message = `An attachment could not be read: ${cause instanceof Error ? cause.message : String(cause)}`
-    throw new LlmCallError({ message, retryable: false, code: "attachment_unreadable", kind: "other", terminalReason: "provider_error" }, { cause })
-  }
-  return loaded
+  const urls = await dataUrls(store, [...attachments, ...generated])
+  return new Map([...urls].map(([id, url]) => [id, url.slice(url.indexOf(",") + 1)]))
 }
 
 function attachmentIn(data: Json): AttachmentRef | undefined {
