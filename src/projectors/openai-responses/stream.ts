@@ -1,6 +1,6 @@
 import type { TurnEvent } from "../../wire/event.ts"
 import type { LlmFailure } from "../../wire/llm.ts"
-import { answerFailure, truncated } from "../wires/failure.ts"
+import { answerFailure, brokenOff, truncated } from "../wires/failure.ts"
 import { indexOf, isRecord, stringOf, textOf } from "../wires/values.ts"
 import type { DecodeOptions, LlmResult, WireStream } from "../wires/wire.ts"
 import { Answer } from "./answer.ts"
@@ -164,9 +164,9 @@ export class OpenAiResponsesStream implements WireStream {
 
   #error(event: ApiEvent): readonly TurnEvent[] {
     const { code, error, message, param } = event
-    const failure = answerFailure({ error: isRecord(error) || typeof error === "string" ? error : { code, message, param } }, this.#options)
-    if (failure !== undefined) this.#answer.failure = failure
-    else this.#refuse("an error says nothing", event)
+    const given = isRecord(error) || typeof error === "string" ? error : { code, message, param }
+    const saysNothing = isRecord(given) && [given["code"], given["message"], given["type"]].every((fact) => (fact ?? "") === "")
+    this.#answer.failure = saysNothing ? brokenOff("error") : (answerFailure({ error: given }, this.#options) ?? brokenOff("error"))
     return []
   }
 

@@ -109,7 +109,7 @@ test("an error in mid-stream is read by its code", () => {
   })
   const nested = streamed([{ type: "error", error: { type: "server_error", message: "Overloaded.", code: null } }])
   expect(failure(nested.result)).toMatchObject({ code: "server_error", retryable: true })
-  expect(failure(streamed([{ type: "error" }]).result).code).toBe("malformed_response")
+  expect(failure(streamed([{ type: "error" }]).result)).toMatchObject({ code: "error", retryable: true })
 })
 
 test("a stream that ends early keeps its text, without the reasoning that the provider would refuse", () => {
@@ -227,6 +227,11 @@ test("plain reasoning of open models is read from its content", () => {
     { type: "reasoning", text: "One.\n\nTwo.", replay: { itemId: "rs_1" }, providerMetadata: { content: ["One.", "Two."] } },
     { type: "text", text: "Yes", responseMeta: { status: "completed" } },
   ])
+})
+
+test.each(["bio_policy", "misalignment_policy_violation", "image_content_policy_violation"])("the error %s is a content filter", (code) => {
+  const result = decode({ object: "response", status: "failed", error: { code, message: "Refused." }, output: [] })
+  expect(failure(result)).toMatchObject({ code, terminalReason: "content_filter", retryable: false })
 })
 
 test("an error in a body with status 200 is a failure", () => {
