@@ -9,7 +9,7 @@ import type { ContentProjection } from "./attachments.ts"
 import type { ResponsesCall, ResponsesItem, ResponsesOutputContent, ResponsesOutputMessage, ResponsesPhase, ResponsesReasoning } from "./body.ts"
 import type { OpenCall } from "./conversation.ts"
 import type { ItemPrefix, SentIds } from "./ids.ts"
-import { CALL_KEYS, clientCalls, isRefusal } from "./kinds.ts"
+import { CALL_KEYS, isRefusal, unanswered } from "./kinds.ts"
 import { DEFAULT_PROVIDER, type ResponsesRequestOptions } from "./options.ts"
 
 /** What the items of an answer are made with. */
@@ -46,7 +46,7 @@ type Draft =
 export function answerItems({ blocks }: LlmMessage, context: AnswerContext): AnswerItems {
   const drafts: Draft[] = []
   const calls: OpenCall[] = []
-  const waiting = clientCalls(blocks)
+  const returned = returnedItems(blocks, context)
   let isWhole = true
   for (const block of blocks) {
     switch (block.type) {
@@ -69,9 +69,11 @@ export function answerItems({ blocks }: LlmMessage, context: AnswerContext): Ans
         calls.push({ callId: block.callId, sentId: draft.item.call_id })
         break
       }
-      case "opaque":
-        addOpaque(drafts, block, waiting, context)
+      case "opaque": {
+        const draft = opaqueDraft(block, returned.has(block))
+        if (draft !== undefined) drafts.push(draft)
         break
+      }
       case "tool_result":
         break
     }
@@ -135,17 +137,27 @@ function callDraft(block: ToolCallBlock, { from, ids, names }: AnswerContext): E
   return { type: "call", item, ...(id !== undefined && { id }) }
 }
 
-/** Adds an item of the provider's own to an answer for the same model, else the text that stands for it. */
-function addOpaque(drafts: Draft[], block: OpaqueBlock, waiting: ReadonlySet<OpaqueBlock>, { from, ids, options }: AnswerContext): void {
-  const { data, kind, provider, text = "" } = block
-  const isOwn = from === "same" || (from === "unknown" && provider === (options.producer?.provider ?? DEFAULT_PROVIDER))
-  const id = isRecord(data) ? stringOf(data["id"]) : ""
-  if (isOwn && isRecord(data) && data["type"] === kind && !waiting.has(block) && (id === "" || !ids.has(id))) {
+/** The opaque blocks of an answer that its model gets back raw: none of them would be refused. Their ids are theirs from then on. */
+function returnedItems(blocks: LlmMessage["blocks"], { from, ids, options }: AnswerContext): ReadonlySet<OpaqueBlock> {
+  const own = blocks.filter((block): block is OpaqueBlock => {
+    if (block.type !== "opaque") return false
+    const { data, kind, provider } = block
+    const isOwn = from === "same" || (from === "unknown" && provider === (options.producer?.provider ?? DEFAULT_PROVIDER))
+    if (!isOwn || !isRecord(data) || data["type"] !== kind) return false
+    const id = stringOf(data["id"])
+    if (id !== "" && ids.has(id)) return false
     if (id !== "") ids.add(id)
-    // Only answers have this key; a request with it is refused.
-    const { created_by: _createdBy, ...item } = data
-    drafts.push({ type: "opaque", item: { ...(item as { readonly [key: string]: Json }), type: kind } })
-  } else if (text !== "") drafts.push({ type: "text", text, isOwn: false })
+    return true
+  })
+  const refused = unanswered(own)
+  return new Set(own.filter((block) => !refused.has(block)))
+}
+
+function opaqueDraft({ data, kind, text = "" }: OpaqueBlock, isReturned: boolean): Draft | undefined {
+  if (!isReturned) return text === "" ? undefined : { type: "text", text, isOwn: false }
+  // Only answers have this key; a request with it is refused.
+  const { created_by: _createdBy, ...item } = data as { readonly [key: string]: Json }
+  return { type: "opaque", item: { ...item, type: kind } }
 }
 
 function accepts(ids: SentIds, id: string | undefined, from: Origin, prefix: ItemPrefix): id is string {

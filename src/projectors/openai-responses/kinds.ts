@@ -1,5 +1,5 @@
 import type { Json } from "../../json.ts"
-import type { Block, OpaqueBlock } from "../../wire/llm.ts"
+import type { OpaqueBlock } from "../../wire/llm.ts"
 import { isRecord, stringOf, textOf } from "../wires/values.ts"
 
 /** Keys of a function call that go back with it, besides its id, name and arguments. */
@@ -17,24 +17,26 @@ const CLIENT_CALLS: ReadonlySet<string> = new Set([
 ])
 
 /**
- * The items among blocks that an endpoint would refuse: calls without their output, and outputs without their call. An item without a
- * `call_id` was answered by the provider.
- * @see https://github.com/openai/openai-agents-js/issues/546 (2026-11) and the reference of input items
+ * The items that an endpoint would refuse: calls without their output, and outputs without their call. An item without a `call_id` was
+ * answered by the provider.
+ * @see https://platform.openai.com/docs/api-reference/responses/create (2026-11): the items of `input`
  */
-export function clientCalls(blocks: readonly Block[]): ReadonlySet<OpaqueBlock> {
-  const opaque = blocks.filter((block) => block.type === "opaque")
-  const ids = new Map<string, number>()
-  const key = ({ data, kind }: OpaqueBlock): string => `${kind} ${isRecord(data) ? stringOf(data["call_id"]) : ""}`
-  for (const block of opaque) ids.set(key(block), (ids.get(key(block)) ?? 0) + 1)
+export function unanswered(blocks: readonly OpaqueBlock[]): ReadonlySet<OpaqueBlock> {
+  const counts = new Map<string, number>()
+  const callIdOf = ({ data }: OpaqueBlock): string => (isRecord(data) ? stringOf(data["call_id"]) : "")
+  for (const block of blocks) {
+    const key = `${block.kind} ${callIdOf(block)}`
+    counts.set(key, (counts.get(key) ?? 0) + 1)
+  }
   return new Set(
-    opaque.filter((block) => {
-      const { data, kind } = block
-      const callId = isRecord(data) ? stringOf(data["call_id"]) : ""
+    blocks.filter((block) => {
+      const { kind } = block
+      const callId = callIdOf(block)
       if (kind === "mcp_approval_request") return true
       if (callId === "") return CLIENT_CALLS.has(kind) && kind !== "tool_search_call"
       const call = kind.endsWith("_output") ? callOf(kind) : kind
       if (!CLIENT_CALLS.has(call)) return kind.endsWith("_output")
-      return ids.get(`${call} ${callId}`) !== 1 || ids.get(`${outputOf(call)} ${callId}`) !== 1
+      return counts.get(`${call} ${callId}`) !== 1 || counts.get(`${outputOf(call)} ${callId}`) !== 1
     }),
   )
 }
