@@ -29,6 +29,24 @@ export {
   openAiChatWire,
   type ReasoningField,
 } from "./openai-chat/index.ts"
+export {
+  type OpenAiResponsesBody,
+  type OpenAiResponsesWireOptions,
+  openAiResponsesWire,
+  type ResponsesCall,
+  type ResponsesContent,
+  type ResponsesFormat,
+  type ResponsesInputMessage,
+  type ResponsesItem,
+  type ResponsesOpaque,
+  type ResponsesOutputContent,
+  type ResponsesOutputMessage,
+  type ResponsesPhase,
+  type ResponsesReasoning,
+  type ResponsesResult,
+  type ResponsesStatus,
+  type ResponsesTool,
+} from "./openai-responses/index.ts"
 export type { ProjectionInput, Projector, Transcript } from "./projector.ts"
 export { viewProjector } from "./view.ts"
 export { type HttpFacts, httpFailure } from "./wires/failure.ts"

@@ -127,7 +127,8 @@ function laterOf(retryAt: number | undefined, { nowMs, retryAfterMs }: HttpFacts
 
 function terminalReasonOf({ message = "", code, type, status }: ProviderError): TerminalReason {
   const names = [code, type]
-  if (names.includes("content_filter") || names.includes("content_policy_violation")) return "content_filter"
+  // OpenAI's codes for policies are in the reference of a response's `error`.
+  if (names.some((name) => name === "content_filter" || /^(?:bio|cyber)_policy$|_policy_violation$/.test(name ?? ""))) return "content_filter"
   return isOverflow(status, message, names) ? "context_overflow" : "provider_error"
 }
 
