@@ -59,6 +59,7 @@ export { type FallbackKind, type FallbackOptions, fallback } from "./models/fall
 export { type GeminiOptions, gemini } from "./models/gemini.ts"
 export { type HttpModelOptions, type HttpOptions, httpModel } from "./models/http-model.ts"
 export { type OpenAiCompatibleOptions, openAiCompatible } from "./models/openai-compatible.ts"
+export { type OpenAiResponsesOptions, openAiResponses } from "./models/openai-responses.ts"
 export { type RetryOptions, withRetry } from "./models/with-retry.ts"
 export { type PerformEffectOptions, performEffect } from "./run/perform-effect.ts"
 export { runTurn } from "./run/run-turn.ts"

@@ -351,6 +351,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "memoryJournalStore",
     "mergeToolboxes",
     "openAiCompatible",
+    "openAiResponses",
     "pending",
     "performEffect",
     "runJudge",

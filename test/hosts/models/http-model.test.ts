@@ -3,6 +3,7 @@ import type { Host } from "../../../src/hosts/host.ts"
 import { LlmCallError } from "../../../src/hosts/host.ts"
 import { gemini } from "../../../src/hosts/models/gemini.ts"
 import { type HttpModelOptions, httpModel } from "../../../src/hosts/models/http-model.ts"
+import { openAiResponses } from "../../../src/hosts/models/openai-responses.ts"
 import { endpointUrl } from "../../../src/hosts/models/request.ts"
 import { openAiChatWire } from "../../../src/projectors/openai-chat/index.ts"
 import type { LlmRequest } from "../../../src/schemas/llm.ts"
@@ -113,6 +114,33 @@ test("gemini: a limit says when to call again, and one per day is not waited for
   expect(await ask(model)).toMatchObject({ text: "lo.", httpSummary: "attempt 2" })
   expect(waits).toEqual([34_000])
   expect(await failureOf(model)).toMatchObject({ kind: "usage_limit", retryable: false })
+})
+
+test("openAiResponses: a stream without [DONE] ends with its last event", async () => {
+  const item = {
+    type: "message",
+    id: "msg_1",
+    role: "assistant",
+    status: "completed",
+    content: [{ type: "output_text", text: "Hello.", annotations: [] }],
+  }
+  const done = { id: "resp_1", status: "completed", output: [item], usage: { input_tokens: 3, output_tokens: 2, total_tokens: 5 } }
+  const events = [
+    { type: "response.created", response: { id: "resp_1", status: "in_progress", output: [] } },
+    { type: "response.output_item.added", output_index: 0, item: { ...item, status: "in_progress", content: [] } },
+    { type: "response.output_text.delta", output_index: 0, content_index: 0, item_id: "msg_1", delta: "Hello." },
+    { type: "response.output_item.done", output_index: 0, item },
+    { type: "response.completed", response: done },
+  ]
+  const server = await serve((response) => {
+    response.writeHead(200, { "content-type": "text/event-stream" })
+    // The connection stays open.
+    for (const event of events) response.write(`event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`)
+  })
+  const answer = await ask(openAiResponses({ baseUrl: server.url, apiKey: "key-0123456789" }))
+  expect(server.requests[0]).toMatchObject({ path: "/v1/responses", headers: { authorization: "Bearer key-0123456789" } })
+  expect(JSON.parse(server.requests[0]?.body ?? "")).toMatchObject({ store: false, stream: true, model: HI.model })
+  expect(answer).toMatchObject({ text: "Hello.", terminalReason: "stop", usage: { inputTokens: 3, outputTokens: 2 } })
 })
 
 test.each([
