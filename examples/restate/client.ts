@@ -25,7 +25,7 @@ export class Client {
   }
 
   /** Waits for the end of a turn. While servers and services are restarted, it asks again. */
-  async end(invocationId: string, waitMs: number = 120_000): Promise<End> {
+  async end(invocationId: string, waitMs: number = 600_000): Promise<End> {
     const until = Date.now() + waitMs
     for (;;) {
       const end = await this.#get(`${this.#engine.ingress}/restate/invocation/${invocationId}/output`)
@@ -46,6 +46,11 @@ export class Client {
 
   async call(path: string, body?: unknown): Promise<unknown> {
     return this.#call(this.#engine.ingress, path, body)
+  }
+
+  /** Removes the whole state of an object. The server does it after the handler that runs. */
+  async clearState(service: string, key: string): Promise<void> {
+    await this.#call(this.#engine.admin, `/services/${service}/state`, { object_key: key, new_state: {} })
   }
 
   /** Asks the server's tables, in SQL. */

@@ -65,10 +65,12 @@ export async function startEngine({ data, ports, env = {}, name = "node-1" }: En
   void ended.then(() => {
     hasEnded = true
   })
-  for (let waited = 0; !(await answers(`${engine.admin}/health`)) || !(await answers(`${engine.ingress}/restate/health`)); waited += 50) {
-    if (hasEnded || waited > 30_000) {
+  const until = Date.now() + START_MS
+  while (!(await answers(`${engine.admin}/health`)) || !(await answers(`${engine.ingress}/restate/health`))) {
+    if (hasEnded || Date.now() > until) {
       child.kill("SIGKILL")
-      throw new NotReachable("The server of Restate", engine.admin, `It ${hasEnded ? "ended" : "did not start in 30 s"}. It printed:\n${log}`)
+      const what = hasEnded ? "ended" : `did not start in ${START_MS / 1_000} s`
+      throw new NotReachable("The server of Restate", engine.admin, `It ${what}. It printed:\n${log}`)
     }
     await sleep(50)
   }
@@ -81,6 +83,9 @@ export async function startEngine({ data, ports, env = {}, name = "node-1" }: En
     },
   }
 }
+
+/** How long the server may need until it answers: a busy machine with a slow disk needs minutes. */
+const START_MS = 300_000
 
 /** The path of the server's program, which npm installed for this platform. */
 function binary(): string {
@@ -165,17 +170,29 @@ export interface WaitingCall {
   readonly toolName: string
 }
 
-/** A port that is free now. */
-export function freePort(): Promise<number> {
+/** Ports that are given to a server again after it was killed, and so must stay free: systems do not use these for connections. */
+const PORTS = { from: 10_000, to: 32_000 }
+
+const given = new Set<number>()
+
+/** A port that is free now, and that no outgoing connection takes later. */
+export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = PORTS.from + Math.floor(Math.random() * (PORTS.to - PORTS.from))
+    if (given.has(port) || !(await isFree(port))) continue
+    given.add(port)
+    return port
+  }
+}
+
+function isFree(port: number): Promise<boolean> {
   return new Promise((resolve) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const address = server.address()
-      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0))
-    })
+    const server = createServer()
+    server.once("error", () => resolve(false))
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)))
   })
 }
 
 export async function freePorts(): Promise<EngineOptions["ports"]> {
-  const [ingress = 0, admin = 0, node = 0] = await Promise.all([freePort(), freePort(), freePort()])
-  return { ingress, admin, node }
+  return { ingress: await freePort(), admin: await freePort(), node: await freePort() }
 }

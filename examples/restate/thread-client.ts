@@ -41,12 +41,16 @@ export class ThreadClient {
     return this.#call("cancel", { reason })
   }
 
+  retract(inputId: string): Promise<"retracted" | "delivered" | "unknown"> {
+    return this.#call("retract", { inputId })
+  }
+
   status(): Promise<ThreadStatus> {
     return this.#call("status")
   }
 
   /** Waits until the status is as wanted, also while servers and services are restarted. */
-  async until(isWanted: (status: ThreadStatus) => boolean, waitMs: number = 60_000): Promise<ThreadStatus> {
+  async until(isWanted: (status: ThreadStatus) => boolean, waitMs: number = 600_000): Promise<ThreadStatus> {
     const end = Date.now() + waitMs
     for (;;) {
       const status = await this.status().catch(() => undefined)
@@ -57,6 +61,6 @@ export class ThreadClient {
   }
 
   #call<Result>(handler: string, body?: unknown): Promise<Result> {
-    return this.#client.call(`/agent/${this.#key}/${handler}`, body) as Promise<Result>
+    return this.#client.call(`/agent/${encodeURIComponent(this.#key)}/${handler}`, body) as Promise<Result>
   }
 }

@@ -57,3 +57,19 @@ export function isCancellation(error: unknown): boolean {
   const { name, code } = (error ?? {}) as { readonly name?: unknown; readonly code?: unknown }
   return name === "CancelledError" && code === 409
 }
+
+/**
+ * Awaits a step of the journal, also when the invocation is cancelled in the meantime: the cancellation rejects what is awaited then, and the step
+ * continues. `cancelled` is called each time.
+ */
+export async function throughCancellation<Value>(sdk: RestateSdk, step: DurablePromise<Value>, cancelled: () => void): Promise<Value> {
+  for (;;) {
+    try {
+      // Each await of a promise of its own: one that was rejected by the cancellation stays so.
+      return await sdk.RestatePromise.race([step])
+    } catch (error) {
+      if (!isCancellation(error)) throw error
+      cancelled()
+    }
+  }
+}

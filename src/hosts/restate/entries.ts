@@ -139,9 +139,9 @@ export class RestateTurnError extends TurnError<"code_changed"> {
 }
 
 /** Codes of the errors with which the adapter ends an invocation. They are in the message and in the `metadata` of the `TerminalError`. */
-export type RestateTurnErrorCode = "segment_without_state" | "segment_lost"
+export type RestateTurnErrorCode = "invalid_turn_id" | "segment_without_state" | "segment_lost"
 
 /** An error that Restate does not retry. */
-export function turnError(sdk: RestateSdk, code: RestateTurnErrorCode, message: string): Error {
-  return new sdk.TerminalError(`${code}: ${message}`, { errorCode: 500, metadata: { code } })
+export function turnError(sdk: RestateSdk, code: RestateTurnErrorCode, message: string, errorCode = 500): Error {
+  return new sdk.TerminalError(`${code}: ${message}`, { errorCode, metadata: { code } })
 }

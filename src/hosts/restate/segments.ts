@@ -7,6 +7,7 @@ import { TurnMachine } from "../../validated-turn-machine.ts"
 import type { TurnCheckpoint } from "../../wire/checkpoint.ts"
 import type { RestateObjectContext, RestateSdk } from "./context.ts"
 import { turnError } from "./entries.ts"
+import { checkTurnId } from "./ids.ts"
 
 /** The length of a piece, in characters. Restate sends and stores each value as a whole. */
 const PIECE_CHARS = 64_000
@@ -47,7 +48,7 @@ const pieceKey = (turnId: string, list: ListName | "rest", index: number): strin
 /**
  * Restores a turn that `restateTurn` with `segment` stored in the state of the object. `undefined`: there is none.
  * @throws {CheckpointError} the code of the turn changed, as in `TurnMachine.restore`
- * @throws {TerminalError} `segment_lost`: a piece of it is missing
+ * @throws {TerminalError} `segment_lost`: a piece of it is missing; `invalid_turn_id`
  */
 export async function restoreSegment(
   sdk: RestateSdk,
@@ -56,6 +57,7 @@ export async function restoreSegment(
   turnId: string,
   history: KnownHistory = NO_HISTORY,
 ): Promise<PureTurnMachine | undefined> {
+  checkTurnId(sdk, turnId)
   const head = await ctx.get<Head>(headKey(turnId))
   if (head === null) return undefined
   const read = async (list: ListName | "rest", count: number): Promise<string> => {

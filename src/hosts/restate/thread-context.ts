@@ -1,6 +1,6 @@
 /** What a thread uses of Restate beyond a turn, as structural types: any version of the SDK that has these members fits. */
 
-import type { DurablePromise, RestateContext, RestateObjectContext, RestateSdk } from "./context.ts"
+import { type DurablePromise, isCancellation, type RestateContext, type RestateObjectContext, type RestateSdk } from "./context.ts"
 
 /** Reads the state of a virtual object. */
 export interface StateReader {
@@ -39,4 +39,29 @@ export interface ObjectSdk extends RestateSdk {
     }
   }
   readonly rpc: { sendOpts(options: { readonly delay?: number }): unknown }
+}
+
+/**
+ * Reads also when the invocation is cancelled in the meantime: the cancellation rejects what is awaited then, and the read is repeated. `cancelled` is
+ * called each time.
+ */
+export async function readThroughCancellation<Value>(read: () => Promise<Value>, cancelled: () => void): Promise<Value> {
+  for (;;) {
+    try {
+      return await read()
+    } catch (error) {
+      if (!isCancellation(error)) throw error
+      cancelled()
+    }
+  }
+}
+
+/** The state of an object for a run that ends in order when its invocation is cancelled: a cancellation does not reject its reads. */
+export function stateOf(ctx: ThreadContext, cancelled: () => void): StateReader & StateWriter {
+  return {
+    get: <Value>(name: string) => readThroughCancellation(() => ctx.get<Value>(name), cancelled),
+    stateKeys: () => readThroughCancellation(() => ctx.stateKeys(), cancelled),
+    set: (name, value) => ctx.set(name, value),
+    clear: (name) => ctx.clear(name),
+  }
 }

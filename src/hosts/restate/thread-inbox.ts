@@ -6,7 +6,7 @@ import type { InputTime } from "../../wire/thread.ts"
 import type { ToolAnswer } from "../host.ts"
 import type { ThreadInput } from "../thread/thread.ts"
 import type { DurablePromise } from "./context.ts"
-import type { ObjectClient, SharedThreadContext, ThreadContext } from "./thread-context.ts"
+import type { ObjectClient, SharedThreadContext, StateReader, StateWriter, ThreadContext } from "./thread-context.ts"
 
 /** What arrives for a thread. */
 export type InboxItem =
@@ -35,18 +35,35 @@ export interface InboxEntry {
 /** What a sender receives about its item. */
 export type InboxReply = { readonly ok: true; readonly value: Json } | { readonly ok: false; readonly code: string; readonly message: string }
 
+/**
+ * The place of an item in an inbox. An inbox whose state was cleared counts from 0 again, and so is another one: `inbox` is the id of the invocation
+ * that stored its first item.
+ */
+export type InboxPlace = { readonly inbox: string; readonly number: number }
+
+/** Whether an item comes before a place of the same inbox. The item may come from a client. */
+export function isBefore(item: InboxPlace | null | undefined, place: InboxPlace): boolean {
+  return item?.inbox === place.inbox && item.number < place.number
+}
+
 /** What {@link takeItems} was asked for. */
 export interface TakeRequest {
-  /** The items before this number are in the log of the thread, and are removed. */
-  readonly from: number
+  /** The items before this place are in the log of the thread, and are removed. */
+  readonly from: InboxPlace
   /** The awakeable to resolve when the next item arrives, unless there are some now. */
   readonly waiter: string
 }
 
-/** Items in their order, and the number of the one that comes next. */
+/** Items in their order, and the place of the one that comes next. */
 export interface TakenItems {
   readonly entries: readonly InboxEntry[]
-  readonly next: number
+  readonly next: InboxPlace
+}
+
+/** The place of an item that was stored. `isFirst`: the inbox was empty and knows of no run that waits; it was new, or its state was cleared. */
+export interface PutItem {
+  readonly place: InboxPlace
+  readonly isFirst: boolean
 }
 
 /** How many items are handed out at once. */
@@ -72,48 +89,62 @@ export function isInboxKey(key: string): boolean {
 
 const INBOX = "/inbox"
 
-/** Handler of an inbox, exclusive: stores an item, and wakes the run that waits for one. Returns the number of the item. */
-export async function putItem(ctx: ThreadContext, { item, reply }: Omit<InboxEntry, "at">): Promise<number> {
+/** Handler of an inbox, exclusive: stores an item, and wakes the run that waits for one. */
+export async function putItem(ctx: ThreadContext, { item, reply }: Omit<InboxEntry, "at">): Promise<PutItem> {
+  const known = await ctx.get<string>("id")
+  const inbox = known ?? ctx.request().id
   const number = (await ctx.get<number>("end")) ?? 0
   const waiter = await ctx.get<string>("waiter")
   const entry: InboxEntry = { item, at: await ctx.date.now(), ...(reply !== undefined && { reply }) }
+  if (known === null) ctx.set("id", inbox)
   ctx.set(itemKey(number), entry)
   ctx.set("end", number + 1)
   if (waiter !== null) {
     ctx.clear("waiter")
     ctx.resolveAwakeable(waiter)
   }
-  return number
+  return { place: { inbox, number }, isFirst: known === null && waiter === null }
 }
 
 /** Handler of an inbox, exclusive: hands items out. They stay until a later call says that they are in the log. */
 export async function takeItems(ctx: ThreadContext, { from, waiter }: TakeRequest): Promise<TakenItems> {
+  const inbox = (await ctx.get<string>("id")) ?? NO_INBOX
   const begin = (await ctx.get<number>("begin")) ?? 0
   const end = (await ctx.get<number>("end")) ?? 0
-  for (let number = begin; number < from; number += 1) ctx.clear(itemKey(number))
-  if (from > begin) ctx.set("begin", from)
+  // The log has nothing of another inbox: its state was cleared, or that of the thread.
+  const recorded = from.inbox === inbox ? from.number : begin
+  for (let number = begin; number < recorded; number += 1) ctx.clear(itemKey(number))
+  if (recorded > begin) ctx.set("begin", recorded)
   const entries: InboxEntry[] = []
-  // The state of a thread that was cleared asks for items that are gone.
-  let next = Math.max(from, begin)
-  for (let chars = 0; next < end && entries.length < MOST_ITEMS && chars < MOST_CHARS; next += 1) {
-    const entry = await ctx.get<InboxEntry>(itemKey(next))
+  let number = recorded
+  for (let chars = 0; number < end && entries.length < MOST_ITEMS && chars < MOST_CHARS; number += 1) {
+    const entry = await ctx.get<InboxEntry>(itemKey(number))
     if (entry === null) continue
     entries.push(entry)
     chars += JSON.stringify(entry).length
   }
   if (entries.length === 0) ctx.set("waiter", waiter)
-  return { entries, next }
+  return { entries, next: { inbox, number } }
 }
 
 /** Handler of an inbox, shared: the items that no run has recorded. `from`: the first of them, as the thread knows it. */
-export async function peekItems(ctx: SharedThreadContext, { from }: { readonly from: number }): Promise<readonly InboxEntry[]> {
+export async function peekItems(ctx: SharedThreadContext, { from }: { readonly from: InboxPlace }): Promise<readonly InboxEntry[]> {
+  const inbox = (await ctx.get<string>("id")) ?? NO_INBOX
   const end = (await ctx.get<number>("end")) ?? 0
+  const begin = from.inbox === inbox ? from.number : ((await ctx.get<number>("begin")) ?? 0)
   const entries: InboxEntry[] = []
-  for (let number = from; number < end; number += 1) {
+  for (let number = begin; number < end; number += 1) {
     const entry = await ctx.get<InboxEntry>(itemKey(number))
     if (entry !== null) entries.push(entry)
   }
   return entries
+}
+
+/** Handler of a thread, shared: wakes the run that waits for an item, of which its inbox knows nothing. */
+export async function wakeRun(ctx: SharedThreadContext): Promise<null> {
+  const waiter = await ctx.get<string>(WAITER)
+  if (waiter !== null) ctx.resolveAwakeable(waiter)
+  return null
 }
 
 interface Waiter {
@@ -124,34 +155,36 @@ interface Waiter {
 /** The inbox as the run of its thread sees it. */
 export class Inbox {
   readonly #ctx: ThreadContext
+  readonly #state: StateReader & StateWriter
   readonly #service: string
-  #from: number
+  #from: InboxPlace = BEGINNING
   #waiter: Waiter | undefined
 
-  /** `from`: the number of the first item that is not in the log. */
-  constructor(ctx: ThreadContext, service: string, from: number) {
+  constructor(ctx: ThreadContext, state: StateReader & StateWriter, service: string) {
     this.#ctx = ctx
+    this.#state = state
     this.#service = service
-    this.#from = from
   }
 
-  /** The number of the first item that is not in the log. */
-  get from(): number {
+  /** Reads and returns the place of the first item that is not in the log. */
+  async load(): Promise<InboxPlace> {
+    this.#from = await cursorOf(this.#state)
     return this.#from
   }
 
   /** Takes what has arrived. Call {@link recorded} when it is in the log. */
   async take(): Promise<TakenItems> {
+    const waiter = this.#waiting.id
     const client = this.#ctx.objectClient({ name: this.#service }, inboxKey(this.#ctx.key)) as ObjectClient
-    const request: TakeRequest = { from: this.#from, waiter: this.#waiting.id }
+    const request: TakeRequest = { from: this.#from, waiter }
     return (await client["take"]?.(request)) as TakenItems
   }
 
   /** What was taken is in the log. */
   recorded({ next }: TakenItems): void {
-    if (next === this.#from) return
+    if (next.number === this.#from.number && next.inbox === this.#from.inbox) return
     this.#from = next
-    this.#ctx.set(CURSOR, next)
+    this.#state.set<InboxPlace>(CURSOR, next)
   }
 
   /** Resolves when something arrives after the last {@link take}, which found nothing. */
@@ -165,10 +198,27 @@ export class Inbox {
   }
 
   get #waiting(): Waiter {
-    this.#waiter ??= this.#ctx.awakeable()
+    if (this.#waiter === undefined) {
+      this.#waiter = this.#ctx.awakeable()
+      // Before the inbox knows it: an item that finds no waiter there was stored later.
+      this.#state.set(WAITER, this.#waiter.id)
+    }
     return this.#waiter
   }
 }
 
-/** The key under which a thread has the number of the first item that is not in its log. */
-export const CURSOR = "cursor"
+/** The place of the first item that is not in the log of a thread. */
+export async function cursorOf(state: Pick<StateReader, "get">): Promise<InboxPlace> {
+  return (await state.get<InboxPlace>(CURSOR)) ?? BEGINNING
+}
+
+/** The key under which a thread has the place of the first item that is not in its log. */
+const CURSOR = "cursor"
+
+/** The key under which a thread has the awakeable of its last run for the next item. */
+const WAITER = "waiter"
+
+/** Of an inbox in which nothing was stored. */
+const NO_INBOX = ""
+
+const BEGINNING: InboxPlace = { inbox: NO_INBOX, number: 0 }

@@ -27,10 +27,20 @@ const sdk: ObjectSdk = { RestatePromise, TerminalError, RestateError, handlers, 
  * - `run()`: runs the thread until it rests, after a deployment that changed what it waits for, for example.
  *
  * All but `run` are shared handlers: they store what arrives in an inbox, an object of the same name with the key `<key>/inbox`, and the run of the
- * thread receives it at once. No thread can have such a key.
+ * thread receives it at once. No thread can have such a key. A key has at most 1,000 characters, and is not empty.
  *
- * A request that is refused fails with status 400, or 403 if its decision was not verified; nothing was stored. If an operator kills the invocation
- * of a turn, the turn does not run again: the next run ends it as cancelled, and charges what it had used at its last checkpoint.
+ * Options: `config`, `host`, and those of a `Thread` and of `restateTurn`, with the same defaults: `maxResultBytes` 16,000,000, no `retry`, no
+ * `segment`. `maxWaitMs` (default 600,000): a longer wait of a goal is a delayed call. Without `approvals`, every call runs, and `decide` trusts its
+ * clients.
+ *
+ * A request that is refused fails with status 400, or 403 if its decision was not verified; nothing was stored. The `metadata` of the `TerminalError` has
+ * the code: one of `RestateThreadErrorCode`, or that of a `ThreadError`, such as `key_reused`. With status 500, `request_lost` says that the state of the
+ * inbox was cleared while the request waited there, and `state_lost` that a part of the thread's own state is missing.
+ *
+ * A cancelled invocation ends its turn in order, and its inputs stay in the queue. If an operator kills the invocation of a turn, the turn does not run
+ * again: the next run ends it as cancelled, and charges what it had used at its last checkpoint. Inputs are recorded once, also then.
+ *
+ * @throws {TypeError} `name` is empty
  */
 export function restateThread<Name extends string>(
   options: RestateThreadOptions & { readonly name: Name },

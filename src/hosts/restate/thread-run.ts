@@ -1,244 +1,136 @@
-import { lostUsageRecord } from "../../drivers/goal/deliveries.ts"
-import { TurnError } from "../../errors.ts"
-import type { Json } from "../../json.ts"
-import { undecidedCalls } from "../../machine/held.ts"
 import { addUsage, NO_USAGE } from "../../machine/limits.ts"
-import { begin } from "../../machine/step.ts"
 import { errorEvent } from "../../machine/terminal.ts"
 import type { TurnMachine as PureTurnMachine } from "../../machine/turn-machine.ts"
-import { wireValidation } from "../../schemas/validation.ts"
-import { cutMiddle } from "../../text.ts"
-import { TurnMachine } from "../../validated-turn-machine.ts"
-import type { ExternalCall, HeldCall } from "../../wire/approval.ts"
+import type { HeldCall } from "../../wire/approval.ts"
 import type { Checkpoint } from "../../wire/effect.ts"
-import type { Outcome, TurnEvent } from "../../wire/event.ts"
-import type { Goal, GoalOutput } from "../../wire/goal.ts"
-import type { Response, ToolDecisions } from "../../wire/response.ts"
-import type { InputTime } from "../../wire/thread.ts"
+import type { TurnEvent } from "../../wire/event.ts"
+import type { GoalOutput } from "../../wire/goal.ts"
+import type { Response } from "../../wire/response.ts"
 import type { TokenUsage } from "../../wire/usage.ts"
 import { type EffectContext, type Host, type RunLoop, ToolError, wrapHost } from "../host.ts"
-import { type DecisionResult, type OutsideAnswerCode, outsideDecision } from "../journal/outside-answers.ts"
-import type { CheckRunner } from "../thread/check-runner.ts"
-import type { ThreadTurn } from "../thread/config.ts"
-import type { OpenedTurn, RestFacts } from "../thread/loop-options.ts"
-import { Thread, type ThreadOptions, type ThreadRest } from "../thread/thread.ts"
-import { isCancellation } from "./context.ts"
-import { RestateRun, type RestateTurnOptions } from "./restate-run.ts"
-import { type KnownHistory, restoreSegment } from "./segments.ts"
-import type { ObjectClient, ObjectSdk, ThreadContext } from "./thread-context.ts"
-import { CURSOR, Inbox, type InboxEntry, type InboxItem, type InboxReply, type TakenItems } from "./thread-inbox.ts"
-import { objectStore, piecesOf } from "./thread-store.ts"
-
-/** How the turns of a thread in Restate run. */
-export interface ThreadRunOptions
-  extends Pick<ThreadOptions, "config" | "goals" | "policy" | "mode" | "goal" | "turnDeadlineMs" | "continueInTurn" | "lostUsage">,
-    Pick<RestateTurnOptions, "retry" | "segment" | "maxResultBytes" | "toolConcurrency" | "cancelGraceMs" | "isFatal" | "now"> {
-  /** The name of the virtual object. */
-  readonly name: string
-  /** The executors of all turns. `save` is not called. */
-  readonly host: Host
-  /** Runs the checks of a goal that are commands. Each run is a step of the journal. Absent: a goal with such checks rests. */
-  readonly checks?: CheckRunner
-  /**
-   * How long an invocation waits for the time of a goal's next continuation, in milliseconds. For a longer wait, the invocation ends, and the thread
-   * runs again at that time. Default 600,000.
-   */
-  readonly maxWaitMs?: number
-  /** Receives changes and metrics of the goal, as a step of the journal: each at least once. */
-  readonly onGoal?: (output: GoalOutput) => unknown
-  /** Receives events of turns, as in `restateTurn`. */
-  readonly onEvent?: (event: TurnEvent, thread: { readonly key: string; readonly turnId: string }) => unknown
-}
-
-/** An input that no turn has received. */
-export interface WaitingInput {
-  readonly inputId: string
-  readonly when: InputTime
-  /** When it was said. Milliseconds since the epoch. */
-  readonly at: number
-}
-
-/** What is known of a thread without its history. It is small, and a value of its own in the state of the object. */
-export interface ThreadHead {
-  /** When it was written. Milliseconds since the epoch. */
-  readonly at: number
-  /** The goal at the last end of a turn or command between turns. */
-  readonly goal: Goal | null
-  /** How many turns have begun. */
-  readonly turns: number
-  /** The turn that has begun and not ended. */
-  readonly openTurn?: ThreadTurn
-  /** The last turn that ended. A long text of its outcome is cut. */
-  readonly lastTurn?: { readonly turnId: string; readonly outcome: Outcome }
-  /** The inputs that no turn has received. */
-  readonly queue: readonly WaitingInput[]
-  /** The calls of the open turn that wait for a decision. */
-  readonly held: readonly HeldCall[]
-  /** The calls of the open turn that continue outside. */
-  readonly pending: readonly ExternalCall[]
-  /** The tokens of all turns that have ended. */
-  readonly usage: TokenUsage
-  /** Why the thread rests. Absent: it runs, or continues in another invocation. */
-  readonly rest?: Omit<RestFacts, "outcome">
-}
-
-/** How far the open turn is. */
-export interface TurnProgress {
-  readonly turnId: string
-  readonly iteration: number
-  /** The tokens of all answers so far. */
-  readonly usage: TokenUsage
-  /** When its last answer came. Milliseconds since the epoch. */
-  readonly at: number
-}
-
-/** The keys of the state. */
-export const HEAD = "head"
-export const PROGRESS = "progress"
-const REST = "rest"
-
-/** A rest has the whole text of its outcome. */
-async function writeRest(ctx: ThreadContext, rest: ThreadRest): Promise<void> {
-  const before = (await ctx.get<number>(REST)) ?? 0
-  const pieces = piecesOf(JSON.stringify(rest))
-  pieces.forEach((piece, index) => {
-    ctx.set(`${REST}:${index}`, piece)
-  })
-  for (let index = pieces.length; index < before; index += 1) ctx.clear(`${REST}:${index}`)
-  ctx.set(REST, pieces.length)
-}
-
-async function readRest(ctx: ThreadContext): Promise<ThreadRest> {
-  const count = (await ctx.get<number>(REST)) ?? 0
-  let text = ""
-  for (let index = 0; index < count; index += 1) text += (await ctx.get<string>(`${REST}:${index}`)) ?? ""
-  return JSON.parse(text) as ThreadRest
-}
-
-/** The open turn, and the invocation that runs it. `null`: it is stored, and any invocation may continue it. */
-type BegunTurn = { readonly turnId: string; readonly invocation: string | null }
-
-const BEGUN = "begun"
-
-/** What was decided in the last turn in which anything was. */
-type DecidedCalls = { readonly turnId: string; readonly records: readonly ToolDecisions[] }
-
-const DECIDED = "decided"
-
-const LOST = "The invocation that ran the turn ended before it. What it did is not known here, so the turn does not run again."
-
-/** What a run of the thread was asked for. */
-export interface RunRequest {
-  /** It runs for the item with this number. If another run has recorded it and the thread rests, there is nothing to do. */
-  readonly after?: number
-}
-
-/** `continues`: the open turn continues in the next invocation. */
-export type RunResult = { readonly type: "rested"; readonly rest: ThreadRest } | { readonly type: "continues" }
-
-const DEFAULT_MAX_WAIT_MS = 600_000
-
-/** The id of the thread of an object. Its turns, and so their idempotency keys, differ from those of all other objects. */
-export function threadIdOf(name: string, key: string): string {
-  return `${name}/${key}`
-}
+import { Thread, type ThreadRest } from "../thread/thread.ts"
+import { isCancellation, throughCancellation } from "./context.ts"
+import { JournalClock } from "./journal-clock.ts"
+import { RestateRun } from "./restate-run.ts"
+import {
+  type ObjectClient,
+  type ObjectSdk,
+  readThroughCancellation,
+  type StateReader,
+  type StateWriter,
+  stateOf,
+  type ThreadContext,
+} from "./thread-context.ts"
+import { HEAD, HeadWriter, PROGRESS, readRest, type ThreadHead, type TurnProgress, writeRest } from "./thread-head.ts"
+import { Inbox, isBefore } from "./thread-inbox.ts"
+import { ItemReceiver, messageOf } from "./thread-items.ts"
+import { approvalOptions, definedOnly, type RunRequest, type RunResult, type ThreadRunOptions, threadIdOf } from "./thread-options.ts"
+import { objectStore } from "./thread-store.ts"
+import { ThreadTurns } from "./thread-turns.ts"
+import type { RestateTurnOptions } from "./turn-options.ts"
 
 /** One invocation that runs a thread until it rests. */
 export class ThreadRun {
   readonly #sdk: ObjectSdk
   readonly #ctx: ThreadContext
+  /** The state of the object. A cancelled invocation still reads it. */
+  readonly #state: StateReader & StateWriter
   readonly #options: ThreadRunOptions
   readonly #inbox: Inbox
   /** Aborted when a segment of a turn ends. */
   readonly #pause = new AbortController()
   /** Aborted when the invocation is cancelled. */
   readonly #stop = new AbortController()
-  #at: number
-  #usage: TokenUsage
-  #turn: OpenedTurn | undefined
-  #machine: PureTurnMachine | undefined
-  /** Answers from outside that came before the open turn ran. */
-  #deferred: InboxEntry[] = []
+  readonly #turns: ThreadTurns
+  readonly #clock: JournalClock
+  readonly #items: ItemReceiver
+  readonly #head: HeadWriter
+  #usage: TokenUsage = NO_USAGE
+  /** The last turn whose usage is counted. */
   #counted: string | undefined
-  /** Aborted when the open turn, which another invocation has left, is to end. */
-  #lost: AbortController | undefined
-  /** What that turn had used. */
-  #lostUsage: TokenUsage | undefined
-  #written = ""
   #steps = 0
 
-  private constructor(
-    sdk: ObjectSdk,
-    ctx: ThreadContext,
-    options: ThreadRunOptions,
-    found: { readonly head: ThreadHead | null; readonly cursor: number; readonly at: number },
-  ) {
+  private constructor(sdk: ObjectSdk, ctx: ThreadContext, options: ThreadRunOptions) {
     this.#sdk = sdk
     this.#ctx = ctx
+    this.#state = stateOf(ctx, this.#cancelled)
     this.#options = options
-    this.#at = found.at
-    this.#usage = found.head?.usage ?? NO_USAGE
-    this.#inbox = new Inbox(ctx, options.name, found.cursor)
+    this.#inbox = new Inbox(ctx, this.#state, options.name)
+    this.#turns = new ThreadTurns(sdk, ctx, this.#state, options)
+    this.#clock = new JournalClock(() => this.#turns.machine)
+    this.#head = new HeadWriter(this.#state)
+    this.#items = new ItemReceiver(this.#inbox, this.#state, this.#turns, this.#clock, {
+      reply: (id, result) => ctx.resolveAwakeable(id, result),
+      received: (thread) => this.#writeHead(thread),
+      cancelled: this.#cancelled,
+      isFatal: (error) => this.#isFatal(error),
+    })
   }
 
-  static async run(sdk: ObjectSdk, ctx: ThreadContext, options: ThreadRunOptions, { after }: RunRequest): Promise<RunResult> {
-    const head = await ctx.get<ThreadHead>(HEAD)
-    const cursor = (await ctx.get<number>(CURSOR)) ?? 0
+  static run(sdk: ObjectSdk, ctx: ThreadContext, options: ThreadRunOptions, { after }: RunRequest): Promise<RunResult> {
+    return new ThreadRun(sdk, ctx, options).#begin(after)
+  }
+
+  /** The invocation is cancelled: the open turn ends in order, and nothing else begins. */
+  readonly #cancelled = (): void => this.#stop.abort()
+
+  async #begin(after: RunRequest["after"]): Promise<RunResult> {
+    const head = await this.#state.get<ThreadHead>(HEAD)
+    const cursor = await this.#inbox.load()
     // What the run is for is recorded, and nothing waits.
-    if (after !== undefined && after < cursor && head?.rest !== undefined && head.queue.length === 0) {
-      return { type: "rested", rest: await readRest(ctx) }
+    if (isBefore(after, cursor) && head?.rest !== undefined && head.queue.length === 0) {
+      const rest = await readRest(this.#state)
+      if (rest !== undefined) return { type: "rested", rest }
     }
-    return new ThreadRun(sdk, ctx, options, { head, cursor, at: await ctx.date.now() }).#run()
+    this.#usage = head?.usage ?? NO_USAGE
+    this.#clock.advance(await readThroughCancellation(() => this.#ctx.date.now(), this.#cancelled))
+    return this.#run()
   }
 
   async #run(): Promise<RunResult> {
     const { config, goals, policy, mode, goal, turnDeadlineMs, continueInTurn, lostUsage, name } = this.#options
-    const thread = await Thread.open(objectStore(this.#ctx), threadIdOf(name, this.#ctx.key), {
+    const thread = await Thread.open(objectStore(this.#state), threadIdOf(name, this.#ctx.key), {
       config,
-      now: () => this.#now,
+      now: () => this.#clock.now,
       ...definedOnly({ goals, policy, mode, goal, turnDeadlineMs, continueInTurn, lostUsage }),
       ...approvalOptions(this.#options),
     })
     this.#writeHead(thread)
-    await this.#receive(thread)
+    await this.#items.receive(thread)
     for (;;) {
       const rest = await this.#runThread(thread)
       if (this.#pause.signal.aborted) {
         this.#writeHead(thread)
         await thread.close()
-        this.#client("send")["run"]?.({ after: -1 })
+        this.#client("send")["run"]?.({})
         return { type: "continues" }
       }
       if (rest.type === "suspended" && !this.#stop.signal.aborted) {
         this.#writeHead(thread)
         await this.#arrival(expiryOf(rest.held))
         await this.#expire(thread, rest.held)
-        await this.#receive(thread)
+        await this.#items.receive(thread)
         continue
       }
-      if (!this.#stop.signal.aborted && (await this.#receive(thread)) > 0) continue
+      if (!this.#stop.signal.aborted && (await this.#items.receive(thread)) > 0) continue
       const notBefore = this.#stop.signal.aborted ? undefined : rest.notBefore
       const { maxWaitMs = DEFAULT_MAX_WAIT_MS } = this.#options
-      if (notBefore !== undefined && notBefore - this.#now <= maxWaitMs) {
+      if (notBefore !== undefined && notBefore - this.#clock.now <= maxWaitMs) {
         this.#writeHead(thread)
         await this.#arrival(notBefore)
-        await this.#receive(thread)
+        await this.#items.receive(thread)
         continue
       }
       const { lastTurn } = thread
       // An input that was sent again has the end of the turn that received it.
       const found: ThreadRest = rest.outcome === undefined && lastTurn !== undefined ? { ...rest, outcome: lastTurn.outcome } : rest
+      // The head says that there is a rest.
+      await writeRest(this.#state, found)
       this.#writeHead(thread, found)
-      await writeRest(this.#ctx, found)
       await thread.close()
-      if (notBefore !== undefined) this.#client("send")["run"]?.({}, this.#sdk.rpc.sendOpts({ delay: Math.max(0, notBefore - this.#now) }))
+      if (notBefore !== undefined) this.#client("send")["run"]?.({}, this.#sdk.rpc.sendOpts({ delay: Math.max(0, notBefore - this.#clock.now) }))
       return { type: "rested", rest: found }
     }
-  }
-
-  /** The time as the journal has it: that of the last thing that was recorded. */
-  get #now(): number {
-    return Math.max(this.#at, this.#machine?.turn.position.at ?? 0)
   }
 
   #client(kind: "call" | "send"): { readonly [handler: string]: (parameter: unknown, options?: unknown) => unknown } {
@@ -253,12 +145,12 @@ export class ThreadRun {
       maxWaitMs: 0,
       pause: this.#pause.signal,
       signal: this.#stop.signal,
-      openTurn: (turn) => this.#open(turn),
+      openTurn: (turn) => this.#turns.open(turn),
       runTurn: this.#loop(thread),
       onTurn: () => this.#writeHead(thread),
       attend: async () => {
         // A turn is attended by its run.
-        if (thread.openTurn === undefined) await this.#receive(thread)
+        if (thread.openTurn === undefined) await this.#items.receive(thread)
       },
       ...(onGoal !== undefined && { onGoal: (output: GoalOutput) => this.#step("goal", async () => void (await onGoal(output))) }),
       ...(checks !== undefined && { checks: (request, context) => this.#step("checks", () => checks(request, context)) }),
@@ -266,55 +158,22 @@ export class ThreadRun {
     })
   }
 
+  #writeHead(thread: Thread, rest?: ThreadRest): void {
+    const { turn, machine } = this.#turns
+    this.#head.write(thread, { turnId: turn?.turnId, machine, usage: this.#usage, now: this.#clock.now }, rest)
+  }
+
   /** A step of the journal for what is not part of an effect. */
   async #step<Value>(what: string, action: () => Promise<Value>): Promise<Value> {
     this.#steps += 1
-    return this.#ctx.run(`${what} ${this.#steps}`, action)
-  }
-
-  // --- turns -------------------------------------------------------------------------------------------------------------------------
-
-  async #open(turn: OpenedTurn): Promise<{ readonly machine: PureTurnMachine; readonly resumed: boolean }> {
-    const known = this.#turn?.turnId === turn.turnId ? this.#machine : undefined
-    this.#turn = turn
-    if (known !== undefined) return { machine: known, resumed: true }
-    const { turnId } = turn
-    const begun = await this.#ctx.get<BegunTurn>(BEGUN)
-    const progress = await this.#ctx.get<TurnProgress>(PROGRESS)
-    const restored = await restoreSegment(this.#sdk, this.#ctx, withValidation(turn.config), turnId, historyOf(turn))
-    const machine = restored ?? beginTurn(turn)
-    const { id: invocation } = this.#ctx.request()
-    this.#machine = machine
-    this.#lost = undefined
-    if (begun?.turnId === turnId && begun.invocation !== null && begun.invocation !== invocation) {
-      this.#lost = new AbortController()
-      this.#lostUsage = progress?.turnId === turnId ? usageSince(machine.usage, progress.usage) : undefined
-    }
-    this.#writeBegun({ turnId, invocation })
-    return { machine, resumed: restored !== undefined }
-  }
-
-  #writeBegun(begun: BegunTurn): void {
-    this.#ctx.set(BEGUN, begun)
-  }
-
-  /** Ends a turn that its invocation has left, before its work: what it did is not known. What it had used is charged as far as the state says. */
-  #leave(machine: PureTurnMachine, lost: AbortController): void {
-    // The turn of a goal begins with the first request.
-    const { type } = machine.outstanding ?? {}
-    if (type === "sync_execution_surface" || type === "checkpoint") return
-    const { turnId = "" } = this.#turn ?? {}
-    if (this.#lostUsage !== undefined && this.#options.goals !== false)
-      machine.apply([{ type: "append_events", events: [lostUsageRecord(threadIdOf(this.#options.name, this.#ctx.key), turnId, this.#lostUsage)] }])
-    this.#lostUsage = undefined
-    lost.abort(new Error(LOST))
+    return throughCancellation(this.#sdk, this.#ctx.run(`${what} ${this.#steps}`, action), this.#cancelled)
   }
 
   #loop(thread: Thread): RunLoop {
     return async (machine, host, { signal } = {}) => {
-      const { turnId = "" } = this.#turn ?? {}
+      const { turnId = "" } = this.#turns.turn ?? {}
       const { retry, segment, maxResultBytes, toolConcurrency, cancelGraceMs, isFatal, now, onEvent } = this.#options
-      for (const entry of this.#deferred.splice(0)) await this.#apply(thread, entry)
+      await this.#items.applyDeferred(thread)
       const { key } = this.#ctx
       const options: RestateTurnOptions = {
         turnId,
@@ -328,22 +187,21 @@ export class ThreadRun {
         mail: () => this.#inbox.arrival,
         onMail: async () => {
           this.#inbox.arrived()
-          await this.#receive(thread)
+          await this.#items.receive(thread)
         },
-        ...(this.#turn !== undefined && { history: this.#turn.history }),
-        ...(signal !== undefined && { signal: this.#lost?.signal ?? signal }),
+        ...(this.#turns.turn !== undefined && { history: this.#turns.turn.history }),
+        ...(signal !== undefined && { signal: this.#turns.lost ?? signal }),
       })
       const ended = await run.run()
-      this.#at = this.#now
+      // The times of its answers count after it, too.
+      this.#clock.advance(0)
       if (ended.type === "done") {
         if (this.#counted !== turnId) this.#usage = addUsage(this.#usage, machine.usage)
         this.#counted = turnId
-        this.#ctx.clear(PROGRESS)
-        this.#ctx.clear(BEGUN)
         // The invocation was cancelled: nothing more begins.
-        if (run.isCancelled && this.#lost === undefined && signal?.aborted !== true) this.#stop.abort()
+        if (run.isCancelled && this.#turns.lost === undefined && signal?.aborted !== true) this.#stop.abort()
       } else if (run.isStored) {
-        this.#writeBegun({ turnId, invocation: null })
+        this.#turns.stored(turnId)
         this.#pause.abort()
       }
       return ended
@@ -353,19 +211,19 @@ export class ThreadRun {
   async #checkpoint(host: Host, effect: Checkpoint, signal: AbortSignal = new AbortController().signal): Promise<Response> {
     const context: EffectContext = { effectId: effect.id, idempotencyKey: undefined, signal, emit: () => {} }
     const delivery = (await host.checkpoint?.(effect, context)) ?? {}
-    const { turnId = "" } = this.#turn ?? {}
-    if (this.#machine !== undefined) this.#writeProgress(turnId, this.#machine)
-    return { type: "checkpoint_delivery", id: effect.id, at: this.#now, delivery }
+    const { turnId = "" } = this.#turns.turn ?? {}
+    if (this.#turns.machine !== undefined) this.#writeProgress(turnId, this.#turns.machine)
+    return { type: "checkpoint_delivery", id: effect.id, at: this.#clock.now, delivery }
   }
 
   #writeProgress(turnId: string, { iteration, usage }: PureTurnMachine): void {
-    const progress: TurnProgress = { turnId, iteration, usage, at: this.#now }
-    this.#ctx.set(PROGRESS, progress)
+    const progress: TurnProgress = { turnId, iteration, usage, at: this.#clock.now }
+    this.#state.set(PROGRESS, progress)
   }
 
   async #onEffect(host: Host, machine: PureTurnMachine): Promise<void> {
-    if (this.#lost === undefined) await host.save?.(machine)
-    else this.#leave(machine, this.#lost)
+    if (this.#turns.lost === undefined) await host.save?.(machine)
+    else this.#turns.endLost(machine)
   }
 
   /** The host of the user. What the thread calls outside of an effect's step gets a step of its own. */
@@ -383,7 +241,7 @@ export class ThreadRun {
             } catch (error) {
               // It would be tried again, for ever. A check fails instead.
               if (error instanceof ToolError || this.#isFatal(error)) throw error
-              throw new this.#sdk.TerminalError(error instanceof Error ? error.message : String(error))
+              throw new this.#sdk.TerminalError(messageOf(error))
             }
           })
         },
@@ -391,7 +249,7 @@ export class ThreadRun {
       checkpoint: async (next, effect, context) => {
         if (host.checkpoint === undefined) return undefined
         const turnId = thread.openTurn?.turnId ?? ""
-        const delivered = await this.#ctx.run(`${effect.id} checkpoint`, async () => {
+        const step = this.#ctx.run(`${effect.id} checkpoint`, async () => {
           try {
             return (await next(effect, context)) ?? null
           } catch (error) {
@@ -401,7 +259,7 @@ export class ThreadRun {
             return null
           }
         })
-        return delivered ?? undefined
+        return (await throughCancellation(this.#sdk, step, this.#cancelled)) ?? undefined
       },
       progress: async (next, effect) => {
         if (host.progress !== undefined) await this.#step(`${effect.type} ${effect.recordsFrom}`, async () => void (await next(effect)))
@@ -415,219 +273,29 @@ export class ThreadRun {
     return error instanceof this.#sdk.RestateError || this.#options.isFatal?.(error) === true
   }
 
-  // --- what arrives ------------------------------------------------------------------------------------------------------------------
-
   /** Waits until something arrives, or until a time. */
   async #arrival(until: number | undefined): Promise<void> {
     const arrival = this.#inbox.arrival.map(() => "arrival" as const)
-    const time = until === undefined ? [] : [this.#ctx.sleep(Math.max(0, until - this.#now)).map(() => "time" as const)]
+    const time = until === undefined ? [] : [this.#ctx.sleep(Math.max(0, until - this.#clock.now)).map(() => "time" as const)]
     try {
       const first = await this.#sdk.RestatePromise.race<"arrival" | "time">([arrival, ...time])
       if (first === "arrival") this.#inbox.arrived()
-      else if (until !== undefined) this.#at = Math.max(this.#now, until)
+      else if (until !== undefined) this.#clock.advance(until)
     } catch (error) {
       if (!isCancellation(error)) throw error
-      this.#stop.abort()
+      this.#cancelled()
     }
   }
 
   async #expire(thread: Thread, held: readonly HeldCall[]): Promise<void> {
-    const due = held.filter(({ ask }) => ask.expiresAt !== undefined && ask.expiresAt <= this.#now)
+    const due = held.filter(({ ask }) => ask.expiresAt !== undefined && ask.expiresAt <= this.#clock.now)
     if (due.length > 0) await thread.decide(due.map(({ requestId, digest }) => ({ requestId, digest, decision: "expired" as const })))
   }
-
-  /** Records everything that has arrived. Returns how much. */
-  async #receive(thread: Thread): Promise<number> {
-    let count = 0
-    for (;;) {
-      const taken: TakenItems = await this.#taken()
-      for (const entry of taken.entries) await this.#apply(thread, entry)
-      this.#inbox.recorded(taken)
-      count += taken.entries.length
-      if (taken.entries.length > 0) this.#writeHead(thread)
-      else return count
-    }
-  }
-
-  async #taken(): Promise<TakenItems> {
-    for (;;) {
-      try {
-        return await this.#inbox.take()
-      } catch (error) {
-        // The cancellation of the invocation cancels its calls. What they would have handed out is still there.
-        if ((error as { readonly code?: unknown }).code !== 409) throw error
-        this.#stop.abort()
-      }
-    }
-  }
-
-  async #apply(thread: Thread, entry: InboxEntry): Promise<void> {
-    const { item, at, reply } = entry
-    this.#at = Math.max(this.#now, at)
-    if (this.#isEarly(thread, item)) {
-      this.#deferred.push(entry)
-      return
-    }
-    let result: InboxReply
-    try {
-      result = { ok: true, value: (await this.#result(thread, item)) as Json }
-    } catch (error) {
-      if (!(error instanceof TurnError)) throw error
-      result = { ok: false, code: error.code, message: error.message }
-    }
-    if (reply !== undefined) this.#ctx.resolveAwakeable(reply, result)
-  }
-
-  async #result(thread: Thread, item: InboxItem): Promise<unknown> {
-    if (item.type === "decided") return this.#decide(thread, item)
-    if (item.type === "answered" && !isForOpenTurn(thread, item)) return { status: "refused", ...whyNotOpen(thread, item.turnId) }
-    return applyItem(thread, item)
-  }
-
-  /** Decides, and stores what was decided: the same decision again is stale, also when another invocation receives it. */
-  async #decide(thread: Thread, item: Extract<InboxItem, { type: "decided" }>): Promise<readonly DecisionResult[]> {
-    const { decisions, at, turnId } = item
-    const isOpen = isForOpenTurn(thread, item)
-    const results = isOpen ? await thread.decide(decisions, { at, turnId }) : undefined
-    const known = await this.#ctx.get<DecidedCalls>(DECIDED)
-    const open = thread.openTurn?.turnId
-    const records = known !== null && (isOpen ? known.turnId === open : turnId === undefined || known.turnId === turnId) ? known.records : []
-    const accepted = decisions.filter((_decision, index) => results?.[index]?.status === "accepted")
-    if (open !== undefined && accepted.length > 0) {
-      const record: ToolDecisions = { type: "tool_decisions", id: 0, at, decisions: accepted }
-      this.#ctx.set<DecidedCalls>(DECIDED, { turnId: open, records: [...records, record] })
-    }
-    const otherwise = whyNotOpen(thread, turnId)
-    return decisions.map((decision, index) => {
-      const result = results?.[index]
-      if (result !== undefined && result.status !== "refused") return result
-      const earlier = outsideDecision(
-        { batch: undefined, at: undefined, tools: { shown: [], now: undefined }, records, otherwise },
-        decision,
-        at,
-      ).result
-      return result === undefined || earlier.status === "stale" ? earlier : result
-    })
-  }
-
-  /** Whether an answer is for the open turn, whose machine this invocation has not made yet. */
-  #isEarly(thread: Thread, { type }: InboxItem): boolean {
-    return (type === "decided" || type === "answered") && thread.openTurn !== undefined && thread.openTurn.turnId !== this.#turn?.turnId
-  }
-
-  // --- head --------------------------------------------------------------------------------------------------------------------------
-
-  #writeHead(thread: Thread, rest?: ThreadRest): void {
-    const { goal, turns, openTurn, lastTurn } = thread
-    const { state } = this.#machine?.turn.position ?? {}
-    const waits = openTurn !== undefined && openTurn.turnId === this.#turn?.turnId && state?.type === "waiting_tools" ? state : undefined
-    const head = {
-      goal,
-      turns,
-      ...(openTurn !== undefined && { openTurn }),
-      ...(lastTurn !== undefined && { lastTurn: { turnId: lastTurn.turnId, outcome: shortOutcome(lastTurn.outcome) } }),
-      queue: thread.queue().map(({ inputId, when, at }): WaitingInput => ({ inputId, when, at })),
-      held: waits === undefined ? [] : undecidedCalls(waits),
-      pending: waits?.pending ?? [],
-      usage: this.#usage,
-      ...(rest !== undefined && { rest: withoutOutcome(rest) }),
-    }
-    const text = JSON.stringify(head)
-    if (text === this.#written) return
-    this.#written = text
-    this.#ctx.set<ThreadHead>(HEAD, { at: this.#now, ...head })
-  }
 }
 
-function withoutOutcome({ reason, notBefore, wait }: ThreadRest): Omit<RestFacts, "outcome"> {
-  return { reason, ...(notBefore !== undefined && { notBefore }), ...(wait !== undefined && { wait }) }
-}
-
-/** How much of the text of an outcome the head has, in UTF-16 units. */
-const MAX_TEXT_CHARS = 1_000
-
-function shortOutcome(outcome: Outcome): Outcome {
-  if (outcome.type !== "finished") return outcome
-  const { finish } = outcome
-  if (finish.type === "assistant_message") return { type: "finished", finish: { ...finish, text: cutMiddle(finish.text, MAX_TEXT_CHARS) } }
-  const text = JSON.stringify(finish.value) ?? ""
-  return text.length <= MAX_TEXT_CHARS ? outcome : { type: "finished", finish: { ...finish, value: cutMiddle(text, MAX_TEXT_CHARS) } }
-}
-
-function isForOpenTurn({ openTurn }: Thread, { turnId }: { readonly turnId?: string }): boolean {
-  return openTurn !== undefined && (turnId === undefined || turnId === openTurn.turnId)
-}
-
-/** Why an answer for a turn that is not open does not count. */
-function whyNotOpen({ threadId, turns }: Thread, turnId: string | undefined): { readonly code: OutsideAnswerCode; readonly message: string } {
-  const number = turnId === undefined ? turns : Number(turnId.slice(threadId.length + 1))
-  const hasEnded = turns > 0 && (turnId === undefined || turnId === `${threadId}.${number}`) && number >= 1 && number <= turns
-  return hasEnded ? { code: "turn_finished", message: "The turn has ended." } : { code: "turn_not_begun", message: "The thread has no such turn." }
-}
-
-function approvalOptions(options: object): Pick<ThreadOptions, "approvals" | "approvalTtlMs"> {
-  const { approvals } = options as { readonly approvals?: { readonly policy?: ThreadOptions["approvals"]; readonly ttlMs?: number } }
-  const { policy, ttlMs } = approvals ?? {}
-  return { ...(policy !== undefined && { approvals: policy }), ...(ttlMs !== undefined && { approvalTtlMs: ttlMs }) }
-}
-
-async function applyItem(thread: Thread, item: Exclude<InboxItem, { type: "decided" }>): Promise<unknown> {
-  switch (item.type) {
-    case "said": {
-      const { input, when, key, attachments } = item
-      return thread.say(input, definedOnly({ when, key, attachments }))
-    }
-    case "commanded":
-      return thread.command(item.command, definedOnly({ key: item.key }))
-    case "happened":
-      await thread.event(item.event, definedOnly({ key: item.key }))
-      return null
-    case "answered":
-      return thread.answer(item.callId, item.answer, { at: item.at, turnId: item.turnId })
-    case "retracted":
-      return thread.retract(item.inputId)
-    case "interrupted": {
-      const wasRunning = thread.openTurn !== undefined
-      return { ...(await thread.interrupt(item.reason)), wasRunning }
-    }
-  }
-}
-
-/** A machine that trusts the history of its thread, as that of a journal does. */
-function beginTurn({ config, start, history }: OpenedTurn): PureTurnMachine {
-  const checked = withValidation(config)
-  const { messages, events = [], ...own } = start
-  const added = { ...own, messages: messages.slice(history.messages), events: events.slice(history.events) }
-  checked.validation?.start(added)
-  const { validation: _checked, ...trusting } = checked
-  return TurnMachine.of(checked, begin(trusting, start).turn)
-}
-
-/** The part of a turn that the log of the thread has, as a checkpoint has it: an event that is a message names its place. */
-function historyOf({ start, history }: OpenedTurn): KnownHistory {
-  const { messages, events = [] } = start
-  return { messages: messages.slice(0, history.messages), events: events.slice(0, history.events) }
-}
-
-function withValidation(config: OpenedTurn["config"]): OpenedTurn["config"] {
-  return { ...config, validation: config.validation ?? wireValidation }
-}
-
-function usageSince(before: TokenUsage, after: TokenUsage): TokenUsage {
-  return {
-    inputTokens: Math.max(0, after.inputTokens - before.inputTokens),
-    cachedInputTokens: Math.max(0, after.cachedInputTokens - before.cachedInputTokens),
-    outputTokens: Math.max(0, after.outputTokens - before.outputTokens),
-    reasoningTokens: Math.max(0, after.reasoningTokens - before.reasoningTokens),
-  }
-}
+const DEFAULT_MAX_WAIT_MS = 600_000
 
 function expiryOf(held: readonly HeldCall[]): number | undefined {
   const times = held.flatMap(({ ask }) => ask.expiresAt ?? [])
   return times.length === 0 ? undefined : Math.min(...times)
-}
-
-/** The members that are not `undefined`. */
-function definedOnly<Given extends object>(given: Given): { [Name in keyof Given]?: Exclude<Given[Name], undefined> } {
-  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as never
 }

@@ -1,3 +1,5 @@
+import { TurnError } from "../../errors.ts"
+import { quoted } from "../../text.ts"
 import { closed, fenced, type JournalStore, type StoredJournal } from "../journal/store.ts"
 import type { StateReader, StateWriter } from "./thread-context.ts"
 
@@ -62,6 +64,17 @@ function pieceKey(name: string, index: number): string {
   return `piece:${index}:${name}`
 }
 
+/** A thread of which the state of its object has only a part. */
+export class ThreadStateError extends TurnError<"state_lost"> {}
+
+function stateLost(name: string, index: number): ThreadStateError {
+  return new ThreadStateError(
+    "state_lost",
+    `The state of the object has no piece ${index} of ${quoted(name)}: it was cleared, or a part of it was. ` +
+      "Restore it, or clear the whole state of the object: the thread then begins anew. What has arrived since is in its inbox.",
+  )
+}
+
 interface Pieces {
   readonly head: TextHead
   readonly texts: readonly string[]
@@ -71,7 +84,11 @@ async function readPieces(ctx: StateReader, name: string): Promise<Pieces | unde
   const head = await ctx.get<TextHead>(headKey(name))
   if (head === null) return undefined
   const texts: string[] = []
-  for (let index = 0; index < head.pieces; index += 1) texts.push((await ctx.get<string>(pieceKey(name, index))) ?? "")
+  for (let index = 0; index < head.pieces; index += 1) {
+    const piece = await ctx.get<string>(pieceKey(name, index))
+    if (piece === null) throw stateLost(name, index)
+    texts.push(piece)
+  }
   return { head, texts }
 }
 

@@ -1,6 +1,7 @@
 import { TurnError } from "../../errors.ts"
 import type { Json } from "../../json.ts"
 import { GoalCommand as GoalCommandSchema } from "../../schemas/goal.ts"
+import { quoted } from "../../text.ts"
 import type { Decision } from "../../wire/approval.ts"
 import type { GoalCommand, GoalOutput } from "../../wire/goal.ts"
 import type { AttachmentRef } from "../../wire/message.ts"
@@ -11,18 +12,24 @@ import { inputMessage } from "../thread/input-message.ts"
 import type { InputReceipt, Interrupted, ThreadInput, ThreadOptions, ThreadRest } from "../thread/thread.ts"
 import type { DurablePromise } from "./context.ts"
 import { RestateTurnError } from "./entries.ts"
+import { whyNotId } from "./ids.ts"
 import type { ObjectSdk, SharedThreadContext, ThreadContext } from "./thread-context.ts"
-import { CURSOR, type InboxItem, type InboxReply, inboxKey, isInboxKey, peekItems, putItem, takeItems } from "./thread-inbox.ts"
+import { HEAD, PROGRESS, type ThreadHead, type TurnProgress } from "./thread-head.ts"
 import {
-  HEAD,
-  PROGRESS,
-  type RunRequest,
-  type RunResult,
-  type ThreadHead,
-  ThreadRun,
-  type ThreadRunOptions,
-  type TurnProgress,
-} from "./thread-run.ts"
+  cursorOf,
+  type InboxItem,
+  type InboxPlace,
+  type InboxReply,
+  inboxKey,
+  isInboxKey,
+  type PutItem,
+  peekItems,
+  putItem,
+  takeItems,
+  wakeRun,
+} from "./thread-inbox.ts"
+import type { RunRequest, RunResult, ThreadRunOptions } from "./thread-options.ts"
+import { ThreadRun } from "./thread-run.ts"
 
 /** How the calls of a thread in Restate are approved. */
 export interface RestateApprovals {
@@ -115,6 +122,7 @@ export interface ThreadHandlers extends ThreadApi {
   put: typeof putItem
   take: typeof takeItems
   peek: typeof peekItems
+  wake: typeof wakeRun
 }
 
 const NO_HEAD: Omit<ThreadHead, "at"> = {
@@ -136,15 +144,17 @@ export function threadHandlers(sdk: ObjectSdk, options: RestateThreadOptions): T
   async function send(ctx: SharedThreadContext, item: InboxItem): Promise<{ readonly value: Json; readonly rest: () => Promise<ThreadRest> }> {
     const own = clientOf(ctx, ctx.key)
     const reply = ctx.awakeable<InboxReply>()
-    const after = await clientOf(ctx, inboxKey(ctx.key)).put({ item, reply: reply.id })
-    const request: RunRequest = { after }
+    const { place, isFirst } = await clientOf(ctx, inboxKey(ctx.key)).put({ item, reply: reply.id })
+    // If the state of the inbox was cleared, it no longer knows a run that waits for an item.
+    if (isFirst) (ctx.objectSendClient({ name }, ctx.key) as Pick<Client, "wake">).wake(null)
+    const request: RunRequest = { after: place }
     let running = own.run(request)
     // A run that fails must not leave the sender waiting.
     const first = await sdk.RestatePromise.race<First>([
       reply.promise.map(orThrow((value: InboxReply): First => ({ reply: value }))),
       running.map(orThrow((result: RunResult): First => ({ result }))),
     ])
-    const replied = first.reply ?? (await reply.promise)
+    const replied = first.reply ?? (await lateReply(ctx, reply.promise))
     if (!replied.ok) throw refusal(sdk, replied.code, replied.message)
     const rest = async (): Promise<ThreadRest> => {
       let result = first.result ?? (await running)
@@ -157,13 +167,23 @@ export function threadHandlers(sdk: ObjectSdk, options: RestateThreadOptions): T
     return { value: replied.value, rest }
   }
 
+  /** The reply to an item whose run has ended: it is on its way, unless the item was lost. */
+  async function lateReply(ctx: SharedThreadContext, reply: DurablePromise<InboxReply>): Promise<InboxReply> {
+    const late = ctx.sleep(LATE_REPLY_MS).map(() => undefined)
+    const replied = await sdk.RestatePromise.race<InboxReply | undefined>([reply, late])
+    if (replied !== undefined) return replied
+    throw refusal(
+      sdk,
+      "request_lost",
+      "The thread rests, and the request has no result: the state of its inbox was cleared, or an operator killed the run that received it. " +
+        "Read the status of the thread. Send the request again with the same key, if it has one.",
+      500,
+    )
+  }
+
   const checkKey = ({ key }: SharedThreadContext): void => {
-    if (isInboxKey(key))
-      throw refusal(
-        sdk,
-        "invalid_key",
-        `${JSON.stringify(key)} cannot be the key of a thread: it is that of an inbox. Choose a key that does not end in "/inbox".`,
-      )
+    const why = isInboxKey(key) ? 'it is that of an inbox. Choose a key that does not end in "/inbox"' : whyNotId(key, MAX_KEY_CHARS)
+    if (why !== undefined) throw refusal(sdk, "invalid_key", `${quoted(key)} cannot be the key of a thread: ${why}.`)
   }
 
   const said = (ctx: SharedThreadContext, given: SayRequest | string): InboxItem => {
@@ -173,7 +193,7 @@ export function threadHandlers(sdk: ObjectSdk, options: RestateThreadOptions): T
     if (when !== undefined && when !== "now" && when !== "turn_end" && when !== "next_turn")
       throw refusal(sdk, "invalid_input", `An input waits for now, turn_end or next_turn, not for ${JSON.stringify(when)}.`)
     checkText(sdk, "key", key)
-    checked(sdk, () => inputMessage(input, attachments ?? [], (id) => id ?? "user-0"))
+    checked(sdk, "invalid_input", () => inputMessage(input, attachments ?? [], (id) => id ?? "user-0"))
     return {
       type: "said",
       input,
@@ -213,7 +233,7 @@ export function threadHandlers(sdk: ObjectSdk, options: RestateThreadOptions): T
       checkKey(ctx)
       const now = await ctx.date.now()
       const { decisions, turnId } = await verified(ctx, given, now)
-      const known = checked(sdk, () => checkedDecisions(decisions))
+      const known = checked(sdk, "invalid_request", () => checkedDecisions(decisions))
       checkText(sdk, "turnId", turnId)
       const { value } = await send(ctx, { type: "decided", decisions: known, at: now, ...(turnId !== undefined && { turnId }) })
       return value as unknown as readonly DecisionResult[]
@@ -221,8 +241,10 @@ export function threadHandlers(sdk: ObjectSdk, options: RestateThreadOptions): T
     async answer(ctx, request) {
       checkKey(ctx)
       const { callId, answer, turnId } = request ?? {}
-      if (typeof callId !== "string" || typeof answer?.output !== "object")
+      const { output } = answer ?? {}
+      if (typeof callId !== "string" || typeof output !== "object" || output === null)
         throw refusal(sdk, "invalid_answer", "An answer has the callId of a call, and an answer with an output.")
+      checkText(sdk, "turnId", turnId)
       const { value } = await send(ctx, { type: "answered", callId, answer, at: await ctx.date.now(), ...(turnId !== undefined && { turnId }) })
       return value as unknown as OutsideAnswerResult
     },
@@ -243,7 +265,7 @@ export function threadHandlers(sdk: ObjectSdk, options: RestateThreadOptions): T
       checkKey(ctx)
       const head = await ctx.get<ThreadHead>(HEAD)
       const progress = await ctx.get<TurnProgress>(PROGRESS)
-      const from = (await ctx.get<number>(CURSOR)) ?? 0
+      const from = await cursorOf(ctx)
       const entries = await clientOf(ctx, inboxKey(ctx.key)).peek({ from })
       return { ...NO_HEAD, ...head, ...(progress !== null && progress.turnId === head?.openTurn?.turnId && { progress }), arrived: entries.length }
     },
@@ -261,6 +283,7 @@ export function threadHandlers(sdk: ObjectSdk, options: RestateThreadOptions): T
     put: putItem,
     take: takeItems,
     peek: peekItems,
+    wake: wakeRun,
   }
 
   async function verified(ctx: SharedThreadContext, given: unknown, now: number): Promise<DecideRequest> {
@@ -269,7 +292,7 @@ export function threadHandlers(sdk: ObjectSdk, options: RestateThreadOptions): T
     const { key } = ctx
     const found = await ctx.run("verify", async (): Promise<Verified> => {
       try {
-        return { ok: true, request: await verify(given, { key, now }) }
+        return { ok: true, request: (await verify(given, { key, now })) ?? {} }
       } catch (error) {
         if (error instanceof sdk.RestateError) throw error
         const { code = "not_verified" } = error as { readonly code?: unknown }
@@ -281,6 +304,12 @@ export function threadHandlers(sdk: ObjectSdk, options: RestateThreadOptions): T
   }
 }
 
+/** The longest key of a thread, in UTF-16 units: it is a part of the keys of its state, and of the ids of its turns. */
+const MAX_KEY_CHARS = 1_000
+
+/** How long a reply may be on its way after the run that gave it has ended. */
+const LATE_REPLY_MS = 60_000
+
 type Verified = { readonly ok: true; readonly request: DecideRequest } | { readonly ok: false; readonly code: string; readonly message: string }
 
 /** What came first after an item was stored. */
@@ -291,9 +320,10 @@ interface First {
 
 /** The handlers that a thread calls. */
 interface Client {
-  put(request: { readonly item: InboxItem; readonly reply: string }): DurablePromise<number>
-  peek(request: { readonly from: number }): DurablePromise<readonly unknown[]>
+  put(request: { readonly item: InboxItem; readonly reply: string }): DurablePromise<PutItem>
+  peek(request: { readonly from: InboxPlace }): DurablePromise<readonly unknown[]>
   run(request: RunRequest): DurablePromise<RunResult>
+  wake(request: null): unknown
 }
 
 function orThrow<Value, Mapped>(mapper: (value: Value) => Mapped): (value?: Value, failure?: Error) => Mapped {
@@ -308,12 +338,13 @@ function checkText(sdk: ObjectSdk, what: string, given: unknown): void {
     throw refusal(sdk, "invalid_request", `${what} must be a text that is not empty.`)
 }
 
-function checked<Value>(sdk: ObjectSdk, check: () => Value): Value {
+/** Checks what a client sent. Whatever fails is a refusal: Restate would call the handler again, for ever. */
+function checked<Value>(sdk: ObjectSdk, code: RestateThreadErrorCode, check: () => Value): Value {
   try {
     return check()
   } catch (error) {
-    if (error instanceof TurnError) throw refusal(sdk, error.code, error.message)
-    throw error
+    const message = error instanceof Error ? error.message : String(error)
+    throw refusal(sdk, error instanceof TurnError ? error.code : code, message)
   }
 }
 
@@ -329,6 +360,8 @@ export type RestateThreadErrorCode =
   | "invalid_answer"
   | "invalid_request"
   | "not_verified"
+  | "request_lost"
+  | "state_lost"
 
 /** A request that is refused. Nothing was stored, and Restate does not retry it. */
 function refusal(sdk: ObjectSdk, code: string, message: string, errorCode = 400): Error {
@@ -360,6 +393,7 @@ export function defineThread(sdk: ObjectSdk, options: RestateThreadOptions): unk
       put: exclusive(own, handlers.put),
       take: exclusive(own, handlers.take),
       peek: shared(own, handlers.peek),
+      wake: shared(own, handlers.wake),
     },
     ...(objectOptions !== undefined && { options: objectOptions }),
   })

@@ -1,36 +1,12 @@
 import type { DurablePromise, RestateObjectContext, RestateSdk, SignalContext } from "../../../src/hosts/restate/context.ts"
 import type { Json } from "../../../src/json.ts"
+import { CancelledError, RestateError, TerminalError } from "./fake-errors.ts"
 
 // A durable engine in memory, with the rules of Restate that a handler can see:
 // - Commands of a handler are recorded in their order; a replay that issues another one fails the attempt.
 // - Closures of `run` begin when they are awaited, in parallel, and their results are delivered in the order in which they were recorded.
 // - A cancellation rejects what is awaited, once. Signals wait until their name is awaited, in their order.
 // - An attempt that waits for nothing of its own process is suspended: its promises never settle, and the next attempt replays.
-
-class RestateError extends Error {
-  readonly code: number
-
-  constructor(message: string, { errorCode = 500 }: { readonly errorCode?: number } = {}) {
-    super(message)
-    this.name = new.target.name
-    this.code = errorCode
-  }
-}
-
-export class TerminalError extends RestateError {
-  readonly metadata: Record<string, string>
-
-  constructor(message: string, options: { readonly errorCode?: number; readonly metadata?: Record<string, string> } = {}) {
-    super(message, options)
-    this.metadata = options.metadata ?? {}
-  }
-}
-
-class CancelledError extends TerminalError {
-  constructor() {
-    super("Cancelled", { errorCode: 409 })
-  }
-}
 
 /** A replay issued another command than the attempt before. Restate retries such an attempt until the code is put right. */
 export class JournalMismatch extends RestateError {}

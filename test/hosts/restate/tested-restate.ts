@@ -1,6 +1,7 @@
 import type { Host } from "../../../src/hosts/host.ts"
 import type { RestateContext } from "../../../src/hosts/restate/context.ts"
-import { RestateRun, type RestateTurnOptions } from "../../../src/hosts/restate/restate-run.ts"
+import { RestateRun } from "../../../src/hosts/restate/restate-run.ts"
+import type { RestateTurnOptions } from "../../../src/hosts/restate/turn-options.ts"
 import type { Json } from "../../../src/json.ts"
 import type { TestedEnd, TestedHost, TestedSuspension } from "../../../src/testing/index.ts"
 import { TurnMachine } from "../../../src/validated-turn-machine.ts"

@@ -34,7 +34,7 @@ function serve(engine: FakeEngine, process: TestedProcess, { threadId: key, conf
         for (let quiet = 0, steps = -1; ; quiet = engine.steps.length === steps ? quiet + 1 : 0) {
           steps = engine.steps.length
           const { held = [] } = stored<ThreadStatus>("head") ?? {}
-          const arrived = (stored<number>("end", `${key}/inbox`) ?? 0) - (stored<number>("cursor") ?? 0)
+          const arrived = (stored<number>("end", `${key}/inbox`) ?? 0) - (stored<{ readonly number: number }>("cursor")?.number ?? 0)
           const [invocation] = engine.invocations.filter(({ method, isDone, attempt }) => method === "run" && !isDone && attempt !== undefined)
           if (held.length > 0 && arrived === 0 && invocation !== undefined && engine.isIdle(invocation) && quiet > 20) return { rest: {} }
           await new Promise((resolve) => setImmediate(resolve))

@@ -1,77 +1,10 @@
-import type { DurablePromise } from "../../../src/hosts/restate/context.ts"
 import { type RestateThreadOptions, type ThreadHandlers, threadHandlers } from "../../../src/hosts/restate/thread.ts"
-import type { ObjectSdk, ThreadContext } from "../../../src/hosts/restate/thread-context.ts"
+import type { ObjectSdk } from "../../../src/hosts/restate/thread-context.ts"
 
-/** Errors as those of the SDK. */
-export class RestateError extends Error {
-  override name = "RestateError"
-  readonly code: number
-
-  constructor(message: string, { errorCode = 500 }: { readonly errorCode?: number } = {}) {
-    super(message)
-    this.code = errorCode
-  }
-}
-
-export class TerminalError extends RestateError {
-  override name = "TerminalError"
-  readonly metadata: Record<string, string> | undefined
-
-  constructor(message: string, options: { readonly errorCode?: number; readonly metadata?: Record<string, string> } = {}) {
-    super(message, options)
-    this.metadata = options.metadata
-  }
-}
-
-class CancelledError extends TerminalError {
-  override name = "CancelledError"
-
-  constructor() {
-    super("Cancelled", { errorCode: 409 })
-  }
-}
-
-type Completion = { readonly ok: true; readonly text: string } | { readonly ok: false; readonly error: TerminalError }
-
-interface Notification {
-  /** The command that is completed; `CANCEL`: the invocation was cancelled. */
-  readonly index: number
-  readonly completion: Completion
-}
-
-const CANCEL = -1
-
-/** An invocation with its journal, which outlives its attempts. */
-interface Invocation {
-  readonly id: string
-  readonly place: string
-  readonly key: string
-  readonly method: string
-  readonly parameter: string
-  readonly commands: string[]
-  readonly notifications: Notification[]
-  readonly settled: Promise<Completion>
-  settle(completion: Completion): void
-  attempt: Attempt | undefined
-  failures: number
-  isDone: boolean
-  /** Wakes what waits for a notification. */
-  readonly waiting: Set<() => void>
-}
-
-class Attempt {
-  readonly controller = new AbortController()
-  isDead = false
-  cursor = 0
-  commands = 0
-  /** How many steps are at work. */
-  working = 0
-  readonly processed = new Map<number, Completion>()
-}
+import { RestateError, TerminalError } from "./fake-errors.ts"
+import { Attempt, CANCEL, type Completion, Context, Durable, type EngineCalls, EXCLUSIVE, type Invocation } from "./thread-engine-context.ts"
 
 type Handler = (ctx: never, parameter: never) => Promise<unknown>
-
-const EXCLUSIVE: ReadonlySet<string> = new Set(["run", "put", "take"])
 
 /** The steps at which an engine may be killed. */
 export type Step = string
@@ -80,7 +13,7 @@ export type Step = string
  * Restate in memory, for the objects of threads: exclusive and shared handlers, journals, replays, timers. A replay that does other things than the
  * journal says fails the test. The service, the state and the journals survive `crash`; attempts do not.
  */
-export class FakeEngine {
+export class FakeEngine implements EngineCalls {
   readonly state = new Map<string, Map<string, string>>()
   readonly invocations: Invocation[] = []
   readonly faults: Error[] = []
@@ -91,11 +24,14 @@ export class FakeEngine {
   /** False: time stands still, until `fire`. */
   timersFire = true
   kills = 0
+  /** After more steps, the engine stops with a fault: something never ends. */
+  mostSteps = 1_000_000
   /** The clock of the server. */
   now: () => number = Date.now
   /** Called around the work of each step. A test that kills the service there never resolves. */
   reached: (place: string) => Promise<void> = async () => {}
   #isDown = false
+  readonly #onFault = new Set<(fault: Error) => void>()
   readonly #handlers = new Map<string, ThreadHandlers>()
   readonly #locks = new Map<string, Promise<unknown>>()
   readonly #timers: { readonly at: number; fire(): void }[] = []
@@ -124,9 +60,21 @@ export class FakeEngine {
   }
 
   async resultOf<Result>(invocation: Invocation): Promise<Result> {
-    const completion = await Promise.race([invocation.settled, this.#faulty()])
+    const [known] = this.faults
+    if (known !== undefined) throw known
+    const { promise: fault, resolve: fail } = deferred<Error>()
+    this.#onFault.add(fail)
+    const completion = await Promise.race([invocation.settled, fault])
+    this.#onFault.delete(fail)
+    if (completion instanceof Error) throw completion
     if (completion.ok) return (completion.text === undefined ? undefined : JSON.parse(completion.text)) as Result
     throw completion.error
+  }
+
+  /** The test is wrong, or what it tests: every request fails. */
+  fault(error: Error): void {
+    this.faults.push(error)
+    for (const fail of this.#onFault) fail(error)
   }
 
   /** Kills the service: every attempt is lost, and begins again from its journal. */
@@ -162,6 +110,19 @@ export class FakeEngine {
     return attempt !== undefined && !attempt.isDead && attempt.working === 0 && waiting.size > 0
   }
 
+  /** Whether the work of any step runs. */
+  get isWorking(): boolean {
+    return this.invocations.some(({ attempt }) => attempt !== undefined && !attempt.isDead && attempt.working > 0)
+  }
+
+  /** The invocations that have not ended, with the last thing that each has done, for messages. */
+  get waits(): string {
+    return this.invocations
+      .filter(({ isDone }) => !isDone)
+      .map(({ id, place, method, commands }) => `  ${id} ${place} ${method}, after ${commands.at(-1) ?? "nothing"}`)
+      .join("\n")
+  }
+
   /** Fires the next timer. */
   fire(): number {
     this.#timers.sort((one, other) => one.at - other.at)
@@ -189,11 +150,6 @@ export class FakeEngine {
         sum + commands.join("").length + notifications.reduce((own, { completion }) => own + (completion.ok ? (completion.text ?? "").length : 0), 0),
       0,
     )
-  }
-
-  async #faulty(): Promise<never> {
-    while (this.faults.length === 0) await tick()
-    throw this.faults[0]
   }
 
   #invoke(name: string, key: string, method: string, parameter: string): Invocation {
@@ -247,7 +203,7 @@ export class FakeEngine {
     }
     handler(ctx as never, parameter as never).then((value) => {
       if (attempt.isDead) return
-      if (isReplaying()) this.faults.push(new Error(`The replay of ${invocation.method} (${name}) ended at command ${attempt.commands}.`))
+      if (isReplaying()) this.fault(new Error(`The replay of ${invocation.method} (${name}) ended at command ${attempt.commands}.`))
       this.#finish(invocation, { ok: true, text: JSON.stringify(value) })
     }, failed)
   }
@@ -286,6 +242,10 @@ export class FakeEngine {
   step(step: Step, attempt: Attempt): boolean {
     if (attempt.isDead) return true
     this.steps.push(step)
+    if (this.steps.length > this.mostSteps) {
+      this.fault(new Error(`There are more than ${this.mostSteps} steps. The last ones:\n  ${this.steps.slice(-10).join("\n  ")}\n${this.waits}`))
+      this.stop()
+    }
     if (this.killsAt?.(step, this.steps.length) === true) this.crash()
     return attempt.isDead
   }
@@ -301,7 +261,7 @@ export class FakeEngine {
   retry(invocation: Invocation, attempt: Attempt, error: unknown): void {
     if (attempt.isDead) return
     invocation.failures += 1
-    if (invocation.failures > 5) this.faults.push(error as Error)
+    if (invocation.failures > 5) this.fault(error as Error)
     else this.#restart(invocation)
   }
 
@@ -335,242 +295,6 @@ export class FakeEngine {
     const state = this.state.get(place) ?? new Map<string, string>()
     this.state.set(place, state)
     return state
-  }
-}
-
-/** The context of one attempt. */
-class Context implements Omit<ThreadContext, "run" | "sleep" | "awakeable"> {
-  readonly key: string
-  readonly #engine: FakeEngine
-  readonly #invocation: Invocation
-  readonly #attempt: Attempt
-  readonly #name: string
-
-  constructor(engine: FakeEngine, invocation: Invocation, attempt: Attempt, name: string) {
-    this.#engine = engine
-    this.#invocation = invocation
-    this.#attempt = attempt
-    this.#name = name
-    this.key = invocation.key
-  }
-
-  readonly date = { now: (): Promise<number> => this.run("now", async () => this.#engine.now()) }
-
-  request(): { readonly id: string; readonly attemptCompletedSignal: AbortSignal } {
-    return { id: this.#invocation.id, attemptCompletedSignal: this.#attempt.controller.signal }
-  }
-
-  run<Value>(name: string, action: () => Promise<Value>): DurablePromise<Value> {
-    const { index } = this.#command(`run ${name}`)
-    if (!this.#isKnown(index)) void this.#execute(name, index, action)
-    return this.#promise(index)
-  }
-
-  sleep(ms: number): DurablePromise<void> {
-    const { index, isNew } = this.#command("sleep")
-    if (isNew) this.#engine.after(ms, () => this.#engine.complete(this.#invocation, index, null))
-    return this.#promise(index)
-  }
-
-  awakeable<Value>(): { readonly id: string; readonly promise: DurablePromise<Value> } {
-    const { index } = this.#command("awakeable")
-    return { id: `${this.#invocation.id}:${index}`, promise: this.#promise(index) }
-  }
-
-  resolveAwakeable<Value>(id: string, payload?: Value): void {
-    const { isNew } = this.#command(`resolve ${id} ${JSON.stringify(payload)}`)
-    if (isNew) this.#engine.resolveAwakeable(id, payload ?? null)
-  }
-
-  get<Value>(name: string): DurablePromise<Value | null> {
-    const { index, isNew } = this.#command(`get ${name}`)
-    const text = this.#state.get(name)
-    if (isNew) this.#engine.complete(this.#invocation, index, text === undefined ? null : JSON.parse(text))
-    return this.#promise(index)
-  }
-
-  stateKeys(): DurablePromise<string[]> {
-    const { index, isNew } = this.#command("keys")
-    if (isNew) this.#engine.complete(this.#invocation, index, [...this.#state.keys()])
-    return this.#promise(index)
-  }
-
-  set<Value>(name: string, value: Value): void {
-    const text = JSON.stringify(value)
-    const { isNew } = this.#command(`set ${name} ${text}`)
-    if (!isNew) return
-    if (!EXCLUSIVE.has(this.#invocation.method)) this.#engine.faults.push(new Error("A shared handler changed the state."))
-    this.#state.set(name, text)
-  }
-
-  clear(name: string): void {
-    const { isNew } = this.#command(`clear ${name}`)
-    if (isNew) this.#state.delete(name)
-  }
-
-  objectClient({ name }: { readonly name: string }, key: string): unknown {
-    return this.#client((method, parameter) => {
-      const text = JSON.stringify(parameter)
-      const { index, isNew } = this.#command(`call ${name} ${key} ${method} ${text}`)
-      if (isNew)
-        void this.#engine.child(name, key, method, text).then((completion) => {
-          if (completion.ok) this.#engine.complete(this.#invocation, index, completion.text === undefined ? null : JSON.parse(completion.text))
-          else this.#engine.fail(this.#invocation, index, completion.error)
-        })
-      return this.#promise(index)
-    })
-  }
-
-  objectSendClient({ name }: { readonly name: string }, key: string): unknown {
-    return this.#client((method, parameter, { delay } = {}) => {
-      const text = JSON.stringify(parameter)
-      const { isNew } = this.#command(`send ${name} ${key} ${method} ${text} ${delay ?? 0}`)
-      if (isNew) void this.#engine.child(name, key, method, text, delay)
-      return undefined
-    })
-  }
-
-  #client(call: (method: string, parameter: unknown, options?: { readonly delay?: number }) => unknown): unknown {
-    return new Proxy(
-      {},
-      { get: (_target, method) => (parameter: unknown, options?: { readonly delay?: number }) => call(String(method), parameter, options) },
-    )
-  }
-
-  get #state(): Map<string, string> {
-    return this.#engine.stateOf(this.#invocation.place)
-  }
-
-  #isKnown(index: number): boolean {
-    return this.#invocation.notifications.some((notification) => notification.index === index)
-  }
-
-  /** The next command of the handler. In a replay it must be the one that the journal has. */
-  #command(command: string): { readonly index: number; readonly isNew: boolean } {
-    const attempt = this.#attempt
-    const index = attempt.commands
-    const { commands } = this.#invocation
-    if (attempt.isDead || (commands.length <= index && this.#engine.step(`${this.#invocation.method} ${command}`, attempt))) {
-      attempt.commands += 1
-      return { index, isNew: false }
-    }
-    attempt.commands += 1
-    const known = commands[index]
-    if (known === undefined) commands.push(command)
-    else if (known !== command) {
-      this.#engine.faults.push(
-        new Error(`The replay of ${this.#invocation.method} (${this.#name}) differs at command ${index}:\n  was ${known}\n  now ${command}`),
-      )
-    }
-    return { index, isNew: known === undefined }
-  }
-
-  async #execute(name: string, index: number, action: () => Promise<unknown>): Promise<void> {
-    this.#attempt.working += 1
-    await Promise.resolve()
-    const step = `${this.#invocation.method} ${name}`
-    if (this.#engine.step(`begin ${step}`, this.#attempt)) return
-    try {
-      const value = await action()
-      if (name !== "now") await this.#engine.reached(`the result of ${step} is stored`)
-      if (this.#engine.step(`end ${step}`, this.#attempt)) return
-      this.#engine.complete(this.#invocation, index, value ?? null)
-    } catch (error) {
-      if (this.#attempt.isDead) return
-      if (error instanceof TerminalError) this.#engine.fail(this.#invocation, index, error)
-      else this.#engine.retry(this.#invocation, this.#attempt, error)
-    } finally {
-      this.#attempt.working -= 1
-    }
-  }
-
-  #promise<Value>(index: number): DurablePromise<Value> {
-    return new Durable<Value>(this, [index], (completion) => {
-      if (completion.ok) return (completion.text === undefined ? undefined : JSON.parse(completion.text)) as Value
-      throw completion.error
-    }) as unknown as DurablePromise<Value>
-  }
-
-  /** Waits until one of these commands is completed, in the order of the journal. */
-  async waitFor(indexes: readonly number[]): Promise<readonly [number, Completion]> {
-    const attempt = this.#attempt
-    const { notifications } = this.#invocation
-    for (;;) {
-      if (attempt.isDead) await new Promise(() => {})
-      for (const index of indexes) {
-        const completion = attempt.processed.get(index)
-        if (completion !== undefined) return [index, completion]
-      }
-      const next = notifications[attempt.cursor]
-      if (next === undefined) {
-        await new Promise<void>((resolve) => {
-          this.#invocation.waiting.add(resolve)
-        })
-        continue
-      }
-      attempt.cursor += 1
-      if (next.index === CANCEL) throw new CancelledError()
-      attempt.processed.set(next.index, next.completion)
-    }
-  }
-}
-
-/** A promise of the SDK: it asks the journal when it is awaited. */
-class Durable<Value> implements PromiseLike<Value> {
-  readonly #context: Context
-  readonly #indexes: readonly number[]
-  readonly #value: (completion: Completion, index: number) => Value
-
-  constructor(context: Context, indexes: readonly number[], value: (completion: Completion, index: number) => Value) {
-    this.#context = context
-    this.#indexes = indexes
-    this.#value = value
-  }
-
-  // biome-ignore lint/suspicious/noThenProperty: the SDK's promises are thenables, too
-  then<Result = Value, Other = never>(
-    onValue?: ((value: Value) => Result | PromiseLike<Result>) | null,
-    onError?: ((error: unknown) => Other | PromiseLike<Other>) | null,
-  ): Promise<Result | Other> {
-    return this.#settled().then(onValue, onError)
-  }
-
-  catch<Other>(onError: (error: unknown) => Other): Promise<Value | Other> {
-    return this.#settled().catch(onError)
-  }
-
-  finally(act: () => void): Promise<Value> {
-    return this.#settled().finally(act)
-  }
-
-  map<Mapped>(mapper: (value?: Value, failure?: Error) => Mapped): Durable<Mapped> {
-    return new Durable(this.#context, this.#indexes, (completion, index) => {
-      let value: Value
-      try {
-        value = this.#value(completion, index)
-      } catch (error) {
-        return mapper(undefined, error as Error)
-      }
-      return mapper(value)
-    })
-  }
-
-  async #settled(): Promise<Value> {
-    const [index, completion] = await this.#context.waitFor(this.#indexes)
-    return this.#value(completion, index)
-  }
-
-  static race<Value>(promises: readonly Durable<Value>[]): Durable<Value> {
-    const [first] = promises
-    if (first === undefined) throw new Error("A race of nothing.")
-    return new Durable(
-      first.#context,
-      promises.flatMap((promise) => promise.#indexes),
-      (completion, index) => {
-        const winner = promises.find((promise) => promise.#indexes.includes(index)) ?? first
-        return winner.#value(completion, index)
-      },
-    )
   }
 }
 

@@ -61,6 +61,34 @@ export function statusOf(engine: FakeEngine, key = "t1"): Promise<ThreadStatus> 
   return engine.call<ThreadStatus>("agent", key, "status")
 }
 
+/** After so many rounds of the event loop in which nothing happens, nothing will. */
+const QUIET_ROUNDS = 200
+
+/**
+ * The result of a request. Fails, with what every invocation waits for, if the engine comes to rest before: it does not wait for a time to pass.
+ * `otherwise`: called when the engine rests; it may make something happen, and then returns true.
+ */
+export async function settled<Result>(
+  engine: FakeEngine,
+  result: Promise<Result>,
+  otherwise: (engine: FakeEngine) => Promise<boolean> = async () => false,
+): Promise<Result> {
+  let isSettled = false
+  const note = (): void => {
+    isSettled = true
+  }
+  result.then(note, note)
+  for (let quiet = 0, steps = -1; !isSettled && engine.faults.length === 0; steps = engine.steps.length) {
+    quiet = engine.steps.length === steps && !engine.isWorking ? quiet + 1 : 0
+    if (quiet > QUIET_ROUNDS) {
+      if (!(await otherwise(engine))) throw new Error(`Nothing happens any more.\n${engine.waits}`)
+      quiet = 0
+    }
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  return result
+}
+
 /** Resolves when something is true. */
 export async function until(isTrue: () => boolean | Promise<boolean>): Promise<void> {
   for (let round = 0; round < 2_000; round += 1) {

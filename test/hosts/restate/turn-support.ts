@@ -1,6 +1,7 @@
 import type { Host, HostTools } from "../../../src/hosts/host.ts"
 import type { RestateContext } from "../../../src/hosts/restate/context.ts"
-import { RestateRun, type RestateTurnOptions } from "../../../src/hosts/restate/restate-run.ts"
+import { RestateRun } from "../../../src/hosts/restate/restate-run.ts"
+import type { RestateTurnOptions } from "../../../src/hosts/restate/turn-options.ts"
 import type { TurnConfig } from "../../../src/machine/config.ts"
 import type { Done } from "../../../src/schemas/effect.ts"
 import type { TurnEvent } from "../../../src/schemas/event.ts"
