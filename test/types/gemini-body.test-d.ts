@@ -1,8 +1,19 @@
-import type { Content, FunctionCallingConfig, FunctionDeclaration, GenerationConfig, Part, ThinkingConfig, Tool, ToolConfig } from "@google/genai"
+import type {
+  Content,
+  FunctionCall,
+  FunctionCallingConfig,
+  FunctionDeclaration,
+  GenerationConfig,
+  Part,
+  ThinkingConfig,
+  Tool,
+  ToolConfig,
+} from "@google/genai"
 import { describe, expectTypeOf, test } from "vitest"
 import type {
   GeminiBody,
   GeminiContent,
+  GeminiFunctionCall,
   GeminiFunctionDeclaration,
   GeminiGenerationConfig,
   GeminiPart,
@@ -21,13 +32,15 @@ type Named<T> = { [Key in keyof T as string extends Key ? never : Key]: T[Key] }
 
 describe("a Gemini body", () => {
   test("has contents and parts that the SDK accepts", () => {
-    expectTypeOf<Mutable<GeminiContent>>().toExtend<Content>()
-    expectTypeOf<Mutable<GeminiPart>>().toExtend<Part>()
+    expectTypeOf<Mutable<Omit<GeminiPart, "functionCall">>>().toExtend<Omit<Part, "functionCall">>()
+    expectTypeOf<Mutable<Omit<GeminiFunctionCall, "args">>>().toExtend<Omit<FunctionCall, "args">>()
+    expectTypeOf<GeminiFunctionCall["args"]>().toExtend<Readonly<NonNullable<FunctionCall["args"]>>>()
+    expectTypeOf<keyof GeminiContent>().toExtend<keyof Content>()
     expectTypeOf<Mutable<NonNullable<GeminiBody["systemInstruction"]>>>().toExtend<Content>()
   })
 
   test("has declarations that the SDK accepts", () => {
-    expectTypeOf<Mutable<GeminiFunctionDeclaration>>().toExtend<FunctionDeclaration>()
+    expectTypeOf<Mutable<Omit<GeminiFunctionDeclaration, "parametersJsonSchema">>>().toExtend<FunctionDeclaration>()
     expectTypeOf<keyof Named<GeminiTool>>().toExtend<keyof Tool>()
     expectTypeOf<keyof Named<GeminiToolConfig>>().toExtend<keyof ToolConfig>()
     type Calling = NonNullable<GeminiToolConfig["functionCallingConfig"]>
@@ -36,7 +49,9 @@ describe("a Gemini body", () => {
   })
 
   test("has a generation config that the SDK accepts", () => {
-    expectTypeOf<Mutable<Omit<Named<GeminiGenerationConfig>, "thinkingConfig">>>().toExtend<Omit<GenerationConfig, "thinkingConfig">>()
+    expectTypeOf<Mutable<Omit<Named<GeminiGenerationConfig>, "thinkingConfig" | "responseJsonSchema">>>().toExtend<
+      Omit<GenerationConfig, "thinkingConfig">
+    >()
     expectTypeOf<keyof Named<GeminiGenerationConfig>>().toExtend<keyof GenerationConfig>()
     expectTypeOf<keyof GeminiThinkingConfig>().toExtend<keyof ThinkingConfig>()
     expectTypeOf<NonNullable<GeminiThinkingConfig["thinkingLevel"]>>().toExtend<`${NonNullable<ThinkingConfig["thinkingLevel"]>}`>()

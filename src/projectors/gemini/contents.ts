@@ -50,7 +50,7 @@ export class Contents {
     else this.#push("user", parts)
   }
 
-  /** Ends the conversation. `isContinued`: the model continues its last answer, which is not in the contents. */
+  /** Ends the conversation and returns its contents. */
   end(): readonly GeminiContent[] {
     this.#close()
     if (this.#contents.length === 0) this.#push("user", [EMPTY])

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest"
+import { geminiWire } from "../../../src/projectors/gemini/index.ts"
 import type { Block, Generation, LlmRequest, OutputSpec } from "../../../src/wire/llm.ts"
 import { call, contents, encode, model, OURS, other, result, system, user } from "./support.ts"
 
@@ -120,8 +121,7 @@ describe("calls and results", () => {
     expect(JSON.stringify(sent)).not.toContain('"id"')
   })
 
-  test("names begin with a letter or an underscore, and lead back", async () => {
-    const { geminiWire } = await import("../../../src/projectors/gemini/index.ts")
+  test("names begin with a letter or an underscore, and lead back", () => {
     const given = { tools: [tool("fs.read"), tool("2fa"), tool("read")], toolChoice: { toolName: "2fa" } } as const
     const sent = encode([user("Look."), model(call("a", "2fa")), user(result("a"))], given)
     expect(sent.tools?.[0]?.functionDeclarations?.map(({ name }) => name)).toEqual(["fs_read", "_2fa", "read"])

@@ -190,6 +190,12 @@ describe("decoding a signature", () => {
     })
   })
 
+  test("the first of two signatures counts", () => {
+    const functionCall = { id: "x", name: "look", args: {} }
+    const chunks = [body([{ functionCall, thoughtSignature: SIGNED }], null), body([{ functionCall, thoughtSignature: NEXT }])]
+    expect(stream(chunks).result).toMatchObject({ response: { parts: [{ callId: "x", replay: { opaque: SIGNED } }] } })
+  })
+
   test("a signature that comes with the repetition counts", () => {
     const functionCall = { id: "x", name: "look", args: {} }
     expect(stream([body([{ functionCall }], null), body([{ functionCall, thoughtSignature: SIGNED }])]).result).toMatchObject({

@@ -84,7 +84,10 @@ const block: fc.Arbitrary<Block> = fc
     ),
     fc.option(metadata, { nil: undefined, freq: 3 }),
   )
-  .map(([made, given]) => (given === undefined ? made : { ...made, providerMetadata: given }) as Block)
+  .map(([made, given]) => {
+    const { providerMetadata: _, ...bare } = made as Block
+    return (given === undefined ? bare : { ...bare, providerMetadata: given }) as Block
+  })
 
 const message: fc.Arbitrary<LlmMessage> = fc
   .tuple(fc.constantFrom("system" as const, "user" as const, "assistant" as const), fc.array(block, { maxLength: 5 }), producer)
