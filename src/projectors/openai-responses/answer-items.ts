@@ -33,13 +33,14 @@ type Draft =
   | { readonly type: "text"; readonly text: string; readonly phase?: ResponsesPhase; readonly isOwn: boolean }
   | { readonly type: "reasoning"; readonly item: ResponsesReasoning; readonly id?: string }
   | { readonly type: "call"; readonly item: ResponsesCall; readonly id?: string }
-  | { readonly type: "opaque"; readonly item: { readonly [key: string]: Json } & { readonly type: string } }
+  | { readonly type: "opaque"; readonly item: { readonly [key: string]: Json } & { readonly type: string }; readonly text: string }
 
 /**
  * Projects an answer of the model to items, in the order in which it gave them.
  *
  * Reasoning goes back only together with the item that followed it: the endpoint refuses it as the last item of an answer. Where some
- * reasoning of an answer is missing, its messages and calls are sent without their ids: the endpoint knows by them that it is missing.
+ * reasoning of an answer is missing, its messages and calls are sent without their ids, by which the endpoint knows that it is missing,
+ * and items of the provider's own tools as text.
  * @see https://github.com/openai/openai-agents-python/issues/1611 (2026-11): "without its required following item"
  * @see https://github.com/0xPlaygrounds/rig/issues/751 (2026-11): "without its required 'reasoning' item"
  */
@@ -79,9 +80,9 @@ export function answerItems({ blocks }: LlmMessage, context: AnswerContext): Ans
     }
   }
   const followed = withoutTrailingReasoning(drafts)
-  const hasIds = isWhole && followed.length === drafts.length
-  // Without its id, an empty message is refused.
-  const sent = hasIds ? followed : withoutTrailingReasoning(followed.filter((draft) => !isEmpty(draft)))
+  const isMissed = (index: number): boolean => !followed.includes(drafts[index] as Draft) && drafts.slice(index + 1).some(isOwnItem)
+  const hasIds = isWhole && !drafts.some((_draft, index) => isMissed(index))
+  const sent = hasIds ? followed : withoutTrailingReasoning(followed.flatMap(withoutItem))
   return { items: sent.map((draft) => itemOf(draft, hasIds, context)), calls }
 }
 
@@ -157,7 +158,7 @@ function opaqueDraft({ data, kind, text = "" }: OpaqueBlock, isReturned: boolean
   if (!isReturned) return text === "" ? undefined : { type: "text", text, isOwn: false }
   // Only answers have this key; a request with it is refused.
   const { created_by: _createdBy, ...item } = data as { readonly [key: string]: Json }
-  return { type: "opaque", item: { ...item, type: kind } }
+  return { type: "opaque", item: { ...item, type: kind }, text }
 }
 
 function accepts(ids: SentIds, id: string | undefined, from: Origin, prefix: ItemPrefix): id is string {
@@ -166,17 +167,25 @@ function accepts(ids: SentIds, id: string | undefined, from: Origin, prefix: Ite
   return true
 }
 
-function isEmpty(draft: Draft): boolean {
-  return draft.type === "message" && draft.texts.every(({ text }) => text === "")
+/** Whether the model made it, apart from reasoning. A note about a cut-off answer is not of the model. */
+function isOwnItem(draft: Draft): boolean {
+  return draft.type !== "reasoning" && (draft.type !== "text" || draft.isOwn)
 }
 
-/** Leaves out reasoning that no item of the answer follows. A note about a cut-off answer is not one. */
+/** Leaves out reasoning that no item of the answer follows. */
 function withoutTrailingReasoning(drafts: readonly Draft[]): readonly Draft[] {
   return drafts.filter(({ type }, index) => {
     if (type !== "reasoning") return true
     const next = drafts.slice(index + 1).find((draft) => draft.type !== "reasoning")
-    return next !== undefined && (next.type !== "text" || next.isOwn)
+    return next !== undefined && isOwnItem(next)
   })
+}
+
+/** What is sent of an item in an answer without its ids: a message with text, and the text of what cannot be without its id. */
+function withoutItem(draft: Draft): readonly Draft[] {
+  if (draft.type === "message") return draft.texts.every(({ text }) => text === "") ? [] : [draft]
+  if (draft.type !== "opaque" || draft.item.type === "compaction") return [draft]
+  return draft.text === "" ? [] : [{ type: "text", text: draft.text, isOwn: false }]
 }
 
 function itemOf(draft: Draft, hasIds: boolean, { from }: AnswerContext): ResponsesItem {

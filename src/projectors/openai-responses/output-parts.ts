@@ -33,12 +33,12 @@ export interface ReadOutput {
 export function readOutput(items: readonly ReadItem[], isCutOff: boolean, options: DecodeOptions): ReadOutput {
   const isEncrypted = items.some(({ item }) => item["type"] === "reasoning" && stringOf(item["encrypted_content"]) !== "")
   const calls = new Calls(items, options)
-  const parts: (OutputPart | Pending)[] = []
+  const parts: Draft[] = []
   let [hasCalls, hasNameless, hasRefusal] = [false, false, false]
   for (const { isWhole, item } of items) {
     switch (item["type"]) {
       case "message": {
-        const texts = textsOf(item, isEncrypted)
+        const texts = textsOf(item, isEncrypted && (isWhole || !isCutOff))
         hasRefusal ||= texts.some(({ providerMetadata }) => providerMetadata === REFUSAL)
         parts.push(...texts)
         break
@@ -50,21 +50,17 @@ export function readOutput(items: readonly ReadItem[], isCutOff: boolean, option
         const isNamed = !isBlank(stringOf(item["name"]))
         hasCalls ||= isNamed
         hasNameless ||= !isNamed && !isBlank(argumentsOf(item))
-        if (isNamed && !isCutOff) parts.push(calls.read(item))
+        if (isCutOff) parts.push(DROPPED)
+        else if (isNamed) parts.push(calls.read(item))
         break
       }
       default: {
         const opaque = isWhole ? opaqueOf(item, options) : undefined
-        if (opaque !== undefined) parts.push(opaque)
+        if (opaque !== undefined || isCutOff) parts.push(opaque ?? DROPPED)
       }
     }
   }
-  return {
-    parts: isCutOff ? afterCutOff(parts) : parts.map((part) => (part.type === "pending" ? reasoningOf(part.item) : part)).filter(isSomething),
-    hasCalls,
-    hasNameless,
-    hasRefusal,
-  }
+  return { parts: (isCutOff ? afterCutOff(parts) : parts.flatMap(finished)).filter(isSomething), hasCalls, hasNameless, hasRefusal }
 }
 
 /** Reasoning before it is known what followed it. */
@@ -74,24 +70,30 @@ interface Pending {
   readonly isWhole: boolean
 }
 
-function afterCutOff(parts: readonly (OutputPart | Pending)[]): readonly OutputPart[] {
+/** What an answer that was cut off is stored without: reasoning that led to it cannot go back. */
+const DROPPED = { type: "dropped" } as const
+
+type Draft = OutputPart | Pending | typeof DROPPED
+
+function finished(part: Draft): readonly OutputPart[] {
+  if (part.type === "pending") return [reasoningOf(part.item)]
+  return part.type === "dropped" ? [] : [part]
+}
+
+function afterCutOff(parts: readonly Draft[]): readonly OutputPart[] {
   const isReturned = (part: Pending, index: number): boolean => {
     const next = parts.slice(index + 1).find(({ type }) => type !== "pending")
-    return part.isWhole && stringOf(part.item["encrypted_content"]) !== "" && next !== undefined && next.type !== "pending" && isSomething(next)
+    if (next === undefined || next.type === "pending" || next.type === "dropped") return false
+    return part.isWhole && stringOf(part.item["encrypted_content"]) !== "" && isSomething(next)
   }
   const isComplete = parts.every((part, index) => part.type !== "pending" || isReturned(part, index))
-  return parts
-    .map((part, index): OutputPart => {
-      if (part.type === "pending") {
-        const { text, ...rest } = reasoningOf(part.item)
-        return isReturned(part, index) ? { ...rest, text } : { type: "reasoning", text }
-      }
-      // A message with an id that comes back without its reasoning is refused.
-      if (part.type !== "text" || isComplete || part.responseMeta === undefined) return part
-      const { id: _id, ...responseMeta } = part.responseMeta
-      return { ...part, responseMeta }
-    })
-    .filter(isSomething)
+  return parts.flatMap((part, index): readonly OutputPart[] => {
+    if (part.type === "pending" && !isReturned(part, index)) return [{ type: "reasoning", text: reasoningOf(part.item).text }]
+    // A message with an id that comes back without its reasoning is refused.
+    if (part.type !== "text" || isComplete || part.responseMeta === undefined) return finished(part)
+    const { id: _id, ...responseMeta } = part.responseMeta
+    return [{ ...part, responseMeta }]
+  })
 }
 
 function isSomething(part: OutputPart): boolean {

@@ -60,8 +60,8 @@ test("without a producer, what has the provider's marks goes back", () => {
 })
 
 describe("reasoning that the endpoint would refuse", () => {
-  test("as the last item, or before a note about the cut, is left out, and the items before it lose their ids", () => {
-    expect(input([own(said, reasoning)])).toEqual([{ role: "assistant", content: "Yes", phase: "final_answer" }])
+  test("as the last item, or before a note about the cut, is left out", () => {
+    expect(input([own(said, reasoning)])).toEqual([sentMessage])
     expect(input([own(reasoning, { type: "text", text: "[cut off]" })])).toEqual([{ role: "assistant", content: "[cut off]" }])
     expect(input([own(reasoning)])).toEqual([])
   })
@@ -72,6 +72,24 @@ describe("reasoning that the endpoint would refuse", () => {
       { role: "assistant", content: "Yes", phase: "final_answer" },
       { type: "function_call", call_id: "call_1", name: "look", arguments: "{}" },
       result,
+    ])
+  })
+
+  test("takes the items of the provider's own tools with it: they become text, but for a compaction", () => {
+    const bare: Block = { type: "reasoning", text: "", replay: { itemId: "rs_1" } }
+    const search = { type: "web_search_call", id: "ws_1", status: "completed" }
+    const compaction = { type: "compaction", id: "cmp_1", encrypted_content: "x" }
+    const opaque = (data: { readonly type: string; readonly id: string }, text?: string): Block => ({
+      type: "opaque",
+      provider: "openai",
+      kind: data.type,
+      data,
+      ...(text !== undefined && { text }),
+    })
+    expect(input([own(bare, opaque(search, "[Searched]"), opaque(compaction), said)])).toEqual([
+      { role: "assistant", content: "[Searched]" },
+      compaction,
+      { role: "assistant", content: "Yes", phase: "final_answer" },
     ])
   })
 
