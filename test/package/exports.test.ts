@@ -147,7 +147,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "stopRecord",
     "upperTokens",
   ],
-  "turn-machine/projectors": ["chatProjector", "createChatProjector", "openAiChatWire", "viewProjector", "wrapProjector"],
+  "turn-machine/projectors": ["chatProjector", "createChatProjector", "openAiChatWire", "openAiResponsesWire", "viewProjector", "wrapProjector"],
   "turn-machine/replay": [
     "ForkError",
     "JournalError",
