@@ -28,7 +28,7 @@ function llmCallTo(endpoint: StrictResponses, stream: boolean): Host["llmCall"] 
       return reader.finish()
     }
     const result = read()
-    if (!result.ok) throw new LlmCallError(result.error, result.partial)
+    if (!result.ok) throw new LlmCallError(result.error, { partial: result.partial })
     return result.response
   }
 }
