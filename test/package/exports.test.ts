@@ -153,6 +153,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "geminiWire",
     "httpFailure",
     "openAiChatWire",
+    "openAiResponsesWire",
     "sentToolNames",
     "viewProjector",
     "wrapProjector",
