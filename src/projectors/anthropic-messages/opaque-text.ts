@@ -10,7 +10,8 @@ const LIMIT = 4_000
 export function opaqueText(block: Readonly<Record<string, unknown>>): string | undefined {
   const type = stringOf(block["type"])
   if (type === "compaction") return stringOf(block["content"]) || undefined
-  if (type === "server_tool_use" || type === "mcp_tool_use") return `[Called ${stringOf(block["name"])}: ${shortened(textOf(block["input"]) ?? "{}")}]`
+  if (type === "server_tool_use" || type === "mcp_tool_use")
+    return `[Called ${stringOf(block["name"])}: ${shortened(textOf(block["input"]) ?? "{}")}]`
   if (!type.endsWith("_tool_result")) return undefined
   const text = contentText(block["content"])
   return `[Result of ${type.replace(/_tool_result$/, "")}${text === "" ? "" : `: ${shortened(text)}`}]`
@@ -19,7 +20,11 @@ export function opaqueText(block: Readonly<Record<string, unknown>>): string | u
 /** The readable texts of a result: its output, or the titles and addresses of what was found. */
 function contentText(content: unknown): string {
   if (typeof content === "string") return content
-  if (Array.isArray(content)) return (content as readonly unknown[]).map(contentText).filter((text) => text !== "").join("\n")
+  if (Array.isArray(content))
+    return (content as readonly unknown[])
+      .map(contentText)
+      .filter((text) => text !== "")
+      .join("\n")
   if (!isRecord(content)) return ""
   const texts = ["error_code", "title", "url", "text", "stdout", "stderr"].map((key) => stringOf(content[key]))
   return [...texts, contentText(content["content"])].filter((text) => text !== "").join(" ")

@@ -43,11 +43,16 @@ export class AnthropicStream implements WireStream {
   push(event: unknown): readonly TurnEvent[] {
     const answer = this.#answer
     if (this.failed) return []
+    // What follows the end is not part of the answer, except for figures of its usage.
+    if (answer.ended && !(isRecord(event) && event["type"] === "message_delta")) return []
     const wasComplete = this.complete
     answer.checkError(event)
     const events = this.failed ? [] : this.#read(event)
-    // Nothing may throw a complete answer away.
-    if (wasComplete) answer.failure = undefined
+    if (wasComplete && this.failed) {
+      // Nothing may throw a complete answer away.
+      answer.failure = undefined
+      answer.ended = true
+    }
     if (events.length > 0) this.#pieces += 1
     return events
   }
