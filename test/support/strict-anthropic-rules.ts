@@ -3,11 +3,13 @@ export type Fields = Readonly<Record<string, unknown>>
 
 const isObject = (value: unknown): value is Fields => typeof value === "object" && value !== null && !Array.isArray(value)
 const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : [])
-const isBlank = (value: unknown): boolean => typeof value !== "string" || value.trim() === ""
+const isBlank = (value: unknown): boolean => typeof value !== "string" || /^\p{White_Space}*$/u.test(value)
 
 const NAME = /^[a-zA-Z0-9_-]{1,64}$/
 const BODY_KEYS = new Set(
-  "model max_tokens system messages tools tool_choice temperature top_p top_k stop_sequences thinking output_config stream metadata service_tier".split(" "),
+  "model max_tokens system messages tools tool_choice temperature top_p top_k stop_sequences thinking output_config stream metadata service_tier".split(
+    " ",
+  ),
 )
 const BLOCK_KEYS: { readonly [type: string]: readonly string[] } = {
   text: ["type", "text", "citations", "cache_control"],
@@ -33,14 +35,20 @@ export function anthropicRefusal(body: unknown): string | undefined {
   const messages = list(body["messages"])
   if (messages.length === 0) return "messages: at least one message is required"
   return (
-    systemRefusal(body["system"]) ?? settingsRefusal(body) ?? toolsRefusal(body, messages) ?? messagesRefusal(messages) ?? pairsRefusal(messages) ?? marksRefusal(body)
+    systemRefusal(body["system"]) ??
+    settingsRefusal(body) ??
+    toolsRefusal(body, messages) ??
+    messagesRefusal(messages) ??
+    pairsRefusal(messages) ??
+    marksRefusal(body)
   )
 }
 
 function systemRefusal(system: unknown): string | undefined {
   if (system === undefined) return undefined
   if (list(system).length === 0) return "system: must not be empty"
-  for (const block of list(system)) if (!isObject(block) || block["type"] !== "text" || isBlank(block["text"])) return "system: text content blocks must be non-empty"
+  for (const block of list(system))
+    if (!isObject(block) || block["type"] !== "text" || isBlank(block["text"])) return "system: text content blocks must be non-empty"
   return undefined
 }
 
@@ -51,13 +59,16 @@ function settingsRefusal(body: Fields): string | undefined {
   if (list(stops).some(isBlank)) return "stop_sequences: each stop sequence must contain non-whitespace"
   if (!isObject(thinking) || thinking["type"] === "disabled") return undefined
   if (temperature !== undefined && temperature !== 1) return "`temperature` may only be set to 1 when thinking is enabled"
-  if (isObject(choice) && (choice["type"] === "any" || choice["type"] === "tool")) return "Thinking may not be enabled when tool_choice forces tool use."
+  if (isObject(choice) && (choice["type"] === "any" || choice["type"] === "tool"))
+    return "Thinking may not be enabled when tool_choice forces tool use."
   if (thinking["type"] !== "enabled") return undefined
   const messages = list(body["messages"]) as readonly Fields[]
   const isLoop = list(messages.at(-1)?.["content"]).some((block) => isObject(block) && block["type"] === "tool_result")
   const first = list(messages.at(-2)?.["content"])[0]
   const begins = isObject(first) ? first["type"] : undefined
-  return isLoop && begins !== "thinking" && begins !== "redacted_thinking" ? `Expected \`thinking\` or \`redacted_thinking\`, but found \`${String(begins)}\`.` : undefined
+  return isLoop && begins !== "thinking" && begins !== "redacted_thinking"
+    ? `Expected \`thinking\` or \`redacted_thinking\`, but found \`${String(begins)}\`.`
+    : undefined
 }
 
 function toolsRefusal(body: Fields, messages: readonly unknown[]): string | undefined {
@@ -68,12 +79,15 @@ function toolsRefusal(body: Fields, messages: readonly unknown[]): string | unde
     if (typeof name !== "string" || !NAME.test(name)) return "tools: name: String should match pattern '^[a-zA-Z0-9_-]{1,64}$'"
     if (description !== undefined && isBlank(description)) return "tools: description: must not be empty"
     if (!isObject(schema) || schema["type"] !== "object") return "tools: input_schema.type: Input should be 'object'"
-    if (["anyOf", "oneOf", "allOf"].some((key) => key in schema)) return "tools: input_schema does not support oneOf, allOf, or anyOf at the top level"
+    if (["anyOf", "oneOf", "allOf"].some((key) => key in schema))
+      return "tools: input_schema does not support oneOf, allOf, or anyOf at the top level"
   }
   const { tool_choice: choice } = body
   if (choice !== undefined && tools.length === 0) return "tool_choice may only be specified while providing tools."
   if (isObject(choice) && choice["type"] === "tool" && !names.includes(choice["name"])) return "Tool not found in provided tools"
-  const usesTools = messages.some((message) => list(isObject(message) ? message["content"] : []).some((block) => isObject(block) && block["type"] === "tool_use"))
+  const usesTools = messages.some((message) =>
+    list(isObject(message) ? message["content"] : []).some((block) => isObject(block) && block["type"] === "tool_use"),
+  )
   return usesTools && tools.length === 0 ? "Requests which include `tool_use` blocks must define tools." : undefined
 }
 
@@ -105,7 +119,8 @@ function blockRefusal(block: unknown, role: string): string | undefined {
   if (!isObject(block) || typeof block["type"] !== "string") return "a block has no type"
   const { type } = block
   const keys = BLOCK_KEYS[type]
-  if (keys === undefined) return role === "assistant" && /^(server_tool_use|mcp_tool_use|\w+_tool_result|compaction)$/.test(type) ? undefined : `unknown block ${type}`
+  if (keys === undefined)
+    return role === "assistant" && /^(server_tool_use|mcp_tool_use|\w+_tool_result|compaction)$/.test(type) ? undefined : `unknown block ${type}`
   for (const key of Object.keys(block)) if (!keys.includes(key)) return `${type}.${key}: Extra inputs are not permitted`
   switch (type) {
     case "text":
@@ -157,7 +172,8 @@ function pairsRefusal(messages: readonly unknown[]): string | undefined {
       const results = blocks.filter(({ type }) => type === "tool_result")
       if (blocks.slice(0, results.length).some(({ type }) => type !== "tool_result")) return `messages.${index}: results must come first`
       for (const { tool_use_id: id } of results) if (!open.delete(id)) return `messages.${index}: unexpected \`tool_use_id\` found: ${String(id)}`
-      if (open.size > 0) return `messages.${index}: \`tool_use\` ids were found without \`tool_result\` blocks immediately after: ${[...open].join(", ")}`
+      if (open.size > 0)
+        return `messages.${index}: \`tool_use\` ids were found without \`tool_result\` blocks immediately after: ${[...open].join(", ")}`
       if (index > 0 && waiting.size > 0 && results.length < blocks.length) return `messages.${index}: a tool of the provider has no result`
       continue
     }

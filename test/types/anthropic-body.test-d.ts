@@ -22,7 +22,11 @@ describe("a Messages body", () => {
   })
 
   test("has messages and blocks that the SDK accepts", () => {
-    type Plain<Block> = Block extends AnthropicText ? Omit<Block, "citations"> : Block extends { type: "tool_result" } ? Omit<Block, "content"> : Block
+    type Plain<Block> = Block extends AnthropicText
+      ? Omit<Block, "citations">
+      : Block extends { type: "tool_result" }
+        ? Omit<Block, "content">
+        : Block
     expectTypeOf<Mutable<Plain<AnthropicBlock>>>().toExtend<Anthropic.ContentBlockParam>()
     expectTypeOf<AnthropicMessage["role"]>().toExtend<Anthropic.MessageParam["role"]>()
     expectTypeOf<keyof AnthropicText>().toExtend<keyof Anthropic.TextBlockParam>()

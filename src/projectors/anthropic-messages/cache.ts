@@ -1,5 +1,6 @@
 import type { AnthropicBlock, AnthropicBody, AnthropicCacheControl, AnthropicMessage, AnthropicText, AnthropicTool } from "./body.ts"
-import { isReasoning, NAMED } from "./conversation.ts"
+import { isReasoning } from "./conversation.ts"
+import { NAMED } from "./raw-block.ts"
 
 /** The provider accepts so many marks in a request. */
 const MAX_MARKS = 4

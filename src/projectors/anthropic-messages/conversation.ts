@@ -1,5 +1,6 @@
 import { isBlank, NO_RESULT } from "../../text.ts"
 import type { AnthropicBlock, AnthropicMessage, AnthropicToolResult } from "./body.ts"
+import { NAMED, type RawBlock } from "./raw-block.ts"
 
 /** A call that waits for its result. */
 interface OpenCall {
@@ -17,7 +18,7 @@ const CONTINUE: AnthropicBlock = { type: "text", text: "[Continue.]" }
  * is still running in it: the provider refuses anything else.
  */
 export class Conversation {
-  readonly #turns: { readonly role: "user" | "assistant"; readonly content: AnthropicBlock[] }[] = []
+  readonly #turns: Turn[] = []
   /** The unanswered calls of the last answer. */
   #open: readonly OpenCall[] = []
   #results: AnthropicToolResult[] = []
@@ -27,7 +28,7 @@ export class Conversation {
   /** Adds an answer of the model with its calls. */
   addAnswer(blocks: readonly AnthropicBlock[], calls: readonly OpenCall[]): void {
     this.#endUser()
-    this.#push("assistant", blocks)
+    push(this.#turns, "assistant", blocks)
     this.#open = calls
   }
 
@@ -48,16 +49,20 @@ export class Conversation {
   /** Ends the conversation and returns its messages. */
   end(): readonly AnthropicMessage[] {
     this.#endUser()
-    const last = this.#turns.at(-1)
-    if (last === undefined) return [{ role: "user", content: [CONTINUE] }]
-    if (last.role === "assistant") {
-      if (last.content.some(isRunning)) trimEnd(last.content)
-      else {
-        this.#endAssistant()
-        this.#push("user", [CONTINUE])
-      }
+    const { broken, waiting } = pairing(this.#turns)
+    const turns: Turn[] = []
+    for (const { content, role } of this.#turns) {
+      const kept = content.filter((block) => !broken.has(block))
+      if (role === "user") endAnswer(turns)
+      push(turns, role, kept)
     }
-    return this.#turns
+    const last = turns.at(-1)
+    if (last?.role === "assistant" && (waiting > 0 || isRaw(last.content.at(-1)))) trimEnd(last.content)
+    else if (last?.role !== "user") {
+      endAnswer(turns)
+      push(turns, "user", [CONTINUE])
+    }
+    return turns
   }
 
   /** Ends the user's turn. A call without a result gets a note instead. */
@@ -70,46 +75,68 @@ export class Conversation {
     this.#results = []
     this.#content = []
     if (content.length === 0) return
-    this.#endAssistant()
-    this.#push("user", content)
+    push(this.#turns, "user", content)
   }
+}
 
-  /** The provider refuses an answer that ends with reasoning. One that has nothing else is left out. */
-  #endAssistant(): void {
-    const last = this.#turns.at(-1)
-    if (last?.role !== "assistant") return
-    while (isReasoning(last.content.at(-1))) last.content.pop()
-    if (last.content.length === 0) this.#turns.pop()
-  }
+interface Turn {
+  readonly role: "user" | "assistant"
+  readonly content: AnthropicBlock[]
+}
 
-  #push(role: "user" | "assistant", content: readonly AnthropicBlock[]): void {
-    if (content.length === 0) return
-    const last = this.#turns.at(-1)
-    if (last?.role === role) last.content.push(...content)
-    else if (last === undefined && role === "assistant") this.#turns.push({ role: "user", content: [BEGINNING] }, { role, content: [...content] })
-    else this.#turns.push({ role, content: [...content] })
-  }
+function push(turns: Turn[], role: Turn["role"], content: readonly AnthropicBlock[]): void {
+  if (content.length === 0) return
+  const last = turns.at(-1)
+  if (last?.role === role) last.content.push(...content)
+  else if (last === undefined && role === "assistant") turns.push({ role: "user", content: [BEGINNING] }, { role, content: [...content] })
+  else turns.push({ role, content: [...content] })
+}
+
+/** The provider refuses an answer that ends with reasoning. One that has nothing else is left out. */
+function endAnswer(turns: Turn[]): void {
+  const last = turns.at(-1)
+  if (last?.role !== "assistant") return
+  while (isReasoning(last.content.at(-1))) last.content.pop()
+  if (last.content.length === 0) turns.pop()
 }
 
 export function isReasoning(block: AnthropicBlock | undefined): boolean {
   return block?.type === "thinking" || block?.type === "redacted_thinking"
 }
 
-/** Whether a block is of the provider's own. It is asked to continue after them. */
-function isRunning({ type }: AnthropicBlock): boolean {
-  return !NAMED.has(type)
+/** Whether a block is of the provider's own. */
+function isRaw(block: AnthropicBlock | undefined): boolean {
+  return block !== undefined && !NAMED.has(block.type)
 }
 
-/** The types of the blocks that the wire itself makes. Any other is of the provider's own. */
-export const NAMED: ReadonlySet<string> = new Set<AnthropicBlock["type"]>([
-  "text",
-  "image",
-  "document",
-  "tool_use",
-  "tool_result",
-  "thinking",
-  "redacted_thinking",
-])
+/**
+ * Finds the calls of the provider's own tools that cannot go back, because they have no result, and the results without a call. A call
+ * may wait for its result as long as the user says nothing: the provider runs it, or waits itself for the results of other calls.
+ */
+function pairing(turns: readonly Turn[]): { readonly broken: ReadonlySet<AnthropicBlock>; readonly waiting: number } {
+  const waiting = new Map<unknown, AnthropicBlock>()
+  const broken = new Set<AnthropicBlock>()
+  for (const { content, role } of turns) {
+    if (role === "user") {
+      if (content.every(({ type }) => type === "tool_result")) continue
+      for (const block of waiting.values()) broken.add(block)
+      waiting.clear()
+      continue
+    }
+    for (const block of content) {
+      if (!isRaw(block)) continue
+      const { id, tool_use_id: call, type } = block as unknown as RawBlock
+      if (typeof call === "string") {
+        if (!waiting.delete(call)) broken.add(block)
+      } else if (typeof id === "string" && type.endsWith("_tool_use")) {
+        const before = waiting.get(id)
+        if (before !== undefined) broken.add(before)
+        waiting.set(id, block)
+      }
+    }
+  }
+  return { broken, waiting: waiting.size }
+}
 
 /** The provider refuses white space at the end of an answer that it is to continue, and reasoning. */
 function trimEnd(content: AnthropicBlock[]): void {

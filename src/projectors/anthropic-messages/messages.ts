@@ -11,7 +11,7 @@ import { sentAttachment } from "./attachments.ts"
 import type { AnthropicBlock, AnthropicMessage, AnthropicResultContent, AnthropicText, AnthropicToolResult, AnthropicToolUse } from "./body.ts"
 import { CallIds } from "./call-ids.ts"
 import { Conversation } from "./conversation.ts"
-import { type RawBlock, rawBlock, unpaired } from "./server-tools.ts"
+import { rawBlock } from "./raw-block.ts"
 
 /** The name of this wire in a producer. */
 export const ANTHROPIC_MESSAGES = "anthropic-messages"
@@ -32,13 +32,11 @@ export class MessageProjection {
   readonly #names: ToolNames
   readonly #ids = new CallIds()
   readonly #conversation = new Conversation()
-  readonly #unpaired: ReadonlySet<RawBlock>
 
   constructor(request: LlmRequest, options: MessageOptions, names: ToolNames) {
     this.#request = request
     this.#options = options
     this.#names = names
-    this.#unpaired = unpaired(request, (message) => this.#originOf(message))
   }
 
   /** The system prompt: the system messages before any other. Later ones are sent as the user's, where they are. */
@@ -98,9 +96,9 @@ export class MessageProjection {
           break
         case "opaque": {
           const raw = role === "assistant" ? rawBlock(block, from) : undefined
-          if (raw !== undefined) {
-            if (!this.#unpaired.has(raw)) said.push(raw as unknown as AnthropicBlock)
-          } else if (role === "assistant") said.push(...textOf(block.text))
+          // A copy, so that a block that comes twice is not taken for one.
+          if (raw !== undefined) said.push({ ...raw } as unknown as AnthropicBlock)
+          else if (role === "assistant") said.push(...textOf(block.text))
         }
       }
     }
@@ -130,9 +128,10 @@ export class MessageProjection {
   }
 
   #call({ callId, inputJson, providerMetadata, toolName }: ToolCallBlock, from: Origin): AnthropicToolUse {
-    const extras = from !== "other" && isRecord(providerMetadata) ? providerMetadata : {}
+    const { caller, toolset_name: toolset } = from !== "other" && isRecord(providerMetadata) ? providerMetadata : {}
     return {
-      ...without(extras, CALL_KEYS),
+      ...(isRecord(caller) && { caller }),
+      ...(typeof toolset === "string" && { toolset_name: toolset }),
       type: "tool_use",
       id: this.#ids.next(callId),
       name: this.#names.sent(toolName),
@@ -178,8 +177,6 @@ export class MessageProjection {
 /** `isApart`: the attachments of the result are not in it. */
 type ShownByResult = Shown & { readonly isApart?: true }
 
-const CALL_KEYS: ReadonlySet<string> = new Set(["type", "id", "name", "input", "cache_control"])
-
 function without(record: Readonly<Record<string, unknown>>, keys: ReadonlySet<string>): Readonly<Record<string, unknown>> {
   return Object.fromEntries(Object.entries(record).filter(([key]) => !keys.has(key)))
 }
@@ -193,7 +190,11 @@ function textOf(text = ""): readonly AnthropicText[] {
 function citationsOf(providerMetadata: unknown): readonly Json[] {
   const citations = isRecord(providerMetadata) ? providerMetadata["citations"] : undefined
   if (!Array.isArray(citations)) return []
-  return (citations as readonly unknown[]).filter(isRecord).map((citation) => without(citation, FILE_ID) as Json)
+  return (citations as readonly unknown[]).filter(isCitation).map((citation) => without(citation, FILE_ID) as Json)
+}
+
+function isCitation(value: unknown): value is Readonly<Record<string, unknown>> {
+  return isRecord(value) && typeof value["type"] === "string"
 }
 
 const FILE_ID: ReadonlySet<string> = new Set(["file_id"])

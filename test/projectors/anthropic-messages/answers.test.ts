@@ -47,7 +47,13 @@ const RICH_PARTS = [
   { type: "reasoning", text: "", replay: { encryptedContent: "cmVk", redacted: true } },
   { type: "text", text: "I look. " },
   { type: "opaque", provider: "api.anthropic.com", kind: "server_tool_use", data: SEARCH, text: '[Called web_search: {"query":"tides"}]' },
-  { type: "opaque", provider: "api.anthropic.com", kind: "web_search_tool_result", data: FOUND, text: "[Result of web_search: Tides https://sea.example]" },
+  {
+    type: "opaque",
+    provider: "api.anthropic.com",
+    kind: "web_search_tool_result",
+    data: FOUND,
+    text: "[Result of web_search: Tides https://sea.example]",
+  },
   { type: "reasoning", text: "", replay: { signature: "c2lnMg==" } },
   { type: "text", text: "High at noon.", providerMetadata: { citations: [CITATION] } },
   {
@@ -241,7 +247,16 @@ describe("a streamed answer", () => {
   })
 
   test("may have one index for all its blocks", () => {
-    const events = [start(), open(0, TEXT), delta(0, says("a")), close(0), open(0, toolUse("a")), delta(0, writes("{}")), close(0), ...end("tool_use")]
+    const events = [
+      start(),
+      open(0, TEXT),
+      delta(0, says("a")),
+      close(0),
+      open(0, toolUse("a")),
+      delta(0, writes("{}")),
+      close(0),
+      ...end("tool_use"),
+    ]
     expect(answer(read(events).result).parts.map(({ type }) => type)).toEqual(["text", "tool_call"])
   })
 
@@ -253,7 +268,17 @@ describe("a streamed answer", () => {
 
   test("stays complete whatever follows", () => {
     const error = { type: "error", error: { type: "api_error", message: "late" } }
-    const { result } = read([start(), open(0, TEXT), delta(0, says("a")), close(0), ...end("end_turn"), error, 1, start({ id: "msg_2" }), delta(0, says("b"))])
+    const { result } = read([
+      start(),
+      open(0, TEXT),
+      delta(0, says("a")),
+      close(0),
+      ...end("end_turn"),
+      error,
+      1,
+      start({ id: "msg_2" }),
+      delta(0, says("b")),
+    ])
     expect(answer(result).text).toBe("a")
   })
 

@@ -26,12 +26,22 @@ describe("the messages of a body", () => {
     expect(body.messages).toEqual([
       { role: "user", content: [{ type: "text", text: "a" }] },
       { role: "assistant", content: [{ type: "text", text: "b" }] },
-      { role: "user", content: [{ type: "text", text: "note" }, { type: "text", text: "c" }] },
+      {
+        role: "user",
+        content: [
+          { type: "text", text: "note" },
+          { type: "text", text: "c" },
+        ],
+      },
     ])
   })
 
   test("keep the order of an answer, with reasoning byte for byte", () => {
-    const body = encode([user("a"), own(signed(" x\n"), "\n\n", REDACTED, "say", signed("", "c2"), SEARCH, FOUND, call("t1", ' {"n": 1} ')), user(result("t1"))])
+    const body = encode([
+      user("a"),
+      own(signed(" x\n"), "\n\n", REDACTED, "say", signed("", "c2"), SEARCH, FOUND, call("t1", ' {"n": 1} ')),
+      user(result("t1")),
+    ])
     expect(body.messages[1]?.content).toEqual([
       { type: "thinking", thinking: " x\n", signature: "c2ln" },
       { type: "redacted_thinking", data: "cmVk" },
@@ -67,21 +77,37 @@ describe("the messages of a body", () => {
       { id: "b", mediaType: "application/pdf", byteLength: 1, label: "plan" },
     ]
     const content = [{ type: "text", text: "see" }, ...attachments.map((attachment) => ({ type: "attachment", attachment }) as const)] as const
-    const shown: readonly Block[] = [{ type: "image", attachmentIndex: 0 }, { type: "file", attachmentIndex: 1 }]
-    const attachmentUrl = ({ id, mediaType }: { id: string; mediaType: string }) => (id === "a" ? `data:${mediaType};base64,QUJD` : "https://f.example/b.pdf")
+    const shown: readonly Block[] = [
+      { type: "image", attachmentIndex: 0 },
+      { type: "file", attachmentIndex: 1 },
+    ]
+    const attachmentUrl = ({ id, mediaType }: { id: string; mediaType: string }) =>
+      id === "a" ? `data:${mediaType};base64,QUJD` : "https://f.example/b.pdf"
     const image = { type: "image", source: { type: "base64", media_type: "image/png", data: "QUJD" } }
     const document = { type: "document", source: { type: "url", url: "https://f.example/b.pdf" }, title: "plan" }
 
-    const good = encode([user("a"), own(call("t")), user({ type: "tool_result", callId: "t", text: "see", content }, ...shown)], { attachments }, { attachmentUrl })
+    const good = encode(
+      [user("a"), own(call("t")), user({ type: "tool_result", callId: "t", text: "see", content }, ...shown)],
+      { attachments },
+      { attachmentUrl },
+    )
     expect(good.messages[2]?.content).toEqual([{ type: "tool_result", tool_use_id: "t", content: [{ type: "text", text: "see" }, image, document] }])
     const bad = encode(
       [user("a"), own(call("t")), user({ type: "tool_result", callId: "t", text: "see", content, isError: true }, ...shown)],
       { attachments },
       { attachmentUrl },
     )
-    expect(bad.messages[2]?.content).toMatchObject([{ type: "tool_result", is_error: true, content: [{ type: "text" }] }, { type: "text" }, image, { type: "text" }, document])
+    expect(bad.messages[2]?.content).toMatchObject([
+      { type: "tool_result", is_error: true, content: [{ type: "text" }] },
+      { type: "text" },
+      image,
+      { type: "text" },
+      document,
+    ])
     expect(anthropicRefusal(bad)).toBeUndefined()
-    expect(encode([user({ type: "image", attachmentIndex: 0 })], { attachments }).messages[0]?.content).toEqual([{ type: "text", text: "[Image: image/png]" }])
+    expect(encode([user({ type: "image", attachmentIndex: 0 })], { attachments }).messages[0]?.content).toEqual([
+      { type: "text", text: "[Image: image/png]" },
+    ])
   })
 
   test("have ids that fit and differ", () => {
@@ -93,7 +119,15 @@ describe("the messages of a body", () => {
   })
 
   test("never end with reasoning, and an answer that has nothing else is left out", () => {
-    expect(encode([user("a"), own(signed("x")), user("b")]).messages).toEqual([{ role: "user", content: [{ type: "text", text: "a" }, { type: "text", text: "b" }] }])
+    expect(encode([user("a"), own(signed("x")), user("b")]).messages).toEqual([
+      {
+        role: "user",
+        content: [
+          { type: "text", text: "a" },
+          { type: "text", text: "b" },
+        ],
+      },
+    ])
     expect(encode([user("a"), own("b", signed("x")), user("c")]).messages[1]?.content).toEqual([{ type: "text", text: "b" }])
   })
 
@@ -154,7 +188,11 @@ describe("the settings of a body", () => {
   })
 
   test("name the tools, and those of the history where there are none", () => {
-    const union = { name: "fs.read", description: " ", inputSchema: { anyOf: [{ properties: { a: {} }, required: ["a"] }, { properties: { b: {} } }] } }
+    const union = {
+      name: "fs.read",
+      description: " ",
+      inputSchema: { anyOf: [{ properties: { a: {} }, required: ["a"] }, { properties: { b: {} } }] },
+    }
     const body = encode([user("a")], { tools: [LOOK, union], toolChoice: { toolName: "fs.read" }, parallelToolCalls: false })
     expect(body.tools).toEqual([
       { name: "look", description: "Looks", input_schema: { type: "object" } },
@@ -180,7 +218,15 @@ describe("the settings of a body", () => {
 
   test("have the form of the answer and the host's own keys", () => {
     const outputSpec = { type: "json_schema", name: "n", schema: { type: "object" }, strict: true } as const
-    const body = encode([user("a")], { outputSpec, generation: { providerOptions: { output_config: { effort: "low" }, service_tier: "auto" } } }, { stream: true })
-    expect(body).toMatchObject({ output_config: { effort: "low", format: { type: "json_schema", schema: { type: "object" } } }, service_tier: "auto", stream: true })
+    const body = encode(
+      [user("a")],
+      { outputSpec, generation: { providerOptions: { output_config: { effort: "low" }, service_tier: "auto" } } },
+      { stream: true },
+    )
+    expect(body).toMatchObject({
+      output_config: { effort: "low", format: { type: "json_schema", schema: { type: "object" } } },
+      service_tier: "auto",
+      stream: true,
+    })
   })
 })

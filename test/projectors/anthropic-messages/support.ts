@@ -1,4 +1,4 @@
-import { anthropicMessagesWire, type AnthropicBody, type AnthropicWireOptions } from "../../../src/projectors/anthropic-messages/index.ts"
+import { type AnthropicBody, type AnthropicWireOptions, anthropicMessagesWire } from "../../../src/projectors/anthropic-messages/index.ts"
 import type { DecodeOptions, EncodeOptions, LlmResult } from "../../../src/projectors/wires/wire.ts"
 import type { TurnEvent } from "../../../src/wire/event.ts"
 import type { Block, LlmFailure, LlmMessage, LlmRequest, LlmResponse } from "../../../src/wire/llm.ts"
@@ -10,7 +10,11 @@ export function request(messages: readonly LlmMessage[], rest: Partial<LlmReques
   return { model: "claude", messages, attachments: [], tools: [], toolChoice: "auto", generation: {}, cache: "off", ...rest }
 }
 
-export function encode(messages: readonly LlmMessage[], rest: Partial<LlmRequest> = {}, options: AnthropicWireOptions & EncodeOptions = {}): AnthropicBody {
+export function encode(
+  messages: readonly LlmMessage[],
+  rest: Partial<LlmRequest> = {},
+  options: AnthropicWireOptions & EncodeOptions = {},
+): AnthropicBody {
   return anthropicMessagesWire(options).encode(request(messages, rest), options)
 }
 
@@ -46,7 +50,11 @@ export function read(events: readonly unknown[], options?: DecodeOptions): { rea
 
 export const start = (rest: object = {}): object => ({
   type: "message_start",
-  message: { ...message([], null), usage: { input_tokens: 10, cache_creation_input_tokens: 5, cache_read_input_tokens: 100, output_tokens: 1 }, ...rest },
+  message: {
+    ...message([], null),
+    usage: { input_tokens: 10, cache_creation_input_tokens: 5, cache_read_input_tokens: 100, output_tokens: 1 },
+    ...rest,
+  },
 })
 export const open = (index: number, content_block: unknown): object => ({ type: "content_block_start", index, content_block })
 export const delta = (index: number, piece: unknown): object => ({ type: "content_block_delta", index, delta: piece })
