@@ -1,3 +1,24 @@
+export {
+  type AnthropicBlock,
+  type AnthropicBody,
+  type AnthropicCacheControl,
+  type AnthropicDocument,
+  type AnthropicImage,
+  type AnthropicImageType,
+  type AnthropicMessage,
+  type AnthropicOutputConfig,
+  type AnthropicReasoning,
+  type AnthropicRedactedReasoning,
+  type AnthropicResultContent,
+  type AnthropicText,
+  type AnthropicThinking,
+  type AnthropicTool,
+  type AnthropicToolChoice,
+  type AnthropicToolResult,
+  type AnthropicToolUse,
+  type AnthropicWireOptions,
+  anthropicMessagesWire,
+} from "./anthropic-messages/index.ts"
 export { type ChatProjectorOptions, chatProjector, createChatProjector } from "./chat.ts"
 export {
   type GeminiBlob,

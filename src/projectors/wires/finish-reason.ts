@@ -12,7 +12,7 @@ const MEANINGS: ReadonlyMap<string, TerminalReason> = new Map(
   Object.entries({
     stop: ["stop", "end_turn", "stop_sequence"],
     tool_use: ["tool_calls", "function_call", "tool_use"],
-    paused: ["pause_turn"],
+    paused: ["pause_turn", "compaction"],
     output_limit: ["length", "max_tokens", "max_output_tokens", "model_length"],
     context_overflow: ["model_context_window_exceeded", "context_length_exceeded"],
     content_filter: [

@@ -1,0 +1,129 @@
+import type { Json } from "../../json.ts"
+import { isBlank } from "../../text.ts"
+import type { LlmRequest } from "../../wire/llm.ts"
+import { ToolNames } from "../wires/tool-names.ts"
+import { isRecord } from "../wires/values.ts"
+import { wellFormed } from "../wires/well-formed.ts"
+import type { EncodeOptions } from "../wires/wire.ts"
+import type { AnthropicBody, AnthropicMessage, AnthropicOutputConfig, AnthropicThinking } from "./body.ts"
+import { marked } from "./cache.ts"
+import { isReasoning } from "./conversation.ts"
+import { MessageProjection } from "./messages.ts"
+import { projectTools } from "./tools.ts"
+
+/** What an endpoint and its model accept. */
+export interface AnthropicWireOptions {
+  /** `max_tokens` where the request has no `generation.maxOutputTokens`: the provider requires one. Default 32,000. */
+  readonly maxTokens?: number
+  /**
+   * How the model thinks. Absent: the model's own default. While it thinks, `temperature` and `topP` are left out and no call is
+   * forced, because the provider refuses them. The setting stays the same in a whole tool loop; only if the loop began without signed
+   * reasoning, `enabled` is not sent, because the provider wants such reasoning first.
+   */
+  readonly thinking?: AnthropicThinking
+  /** Whether the model accepts `temperature` and `topP`; some newer ones refuse them. Default `true`. */
+  readonly sampling?: boolean
+  /** Whether reasoning without a signature goes back, for compatible endpoints that do not sign. Default `false`: the provider refuses it. */
+  readonly unsignedThinking?: boolean
+  /** How long the provider keeps what it caches. Default: five minutes. */
+  readonly cacheTtl?: "5m" | "1h"
+  /** Further keys for the body. They override ours and those of `generation.providerOptions`. */
+  readonly extraBody?: { readonly [key: string]: Json }
+}
+
+const DEFAULT_MAX_TOKENS = 32_000
+
+/**
+ * Projects a model request to a Messages body.
+ *
+ * Whatever a transcript contains, the body is valid: user and assistant take turns and the user begins, no message or text is blank, each
+ * call has one result at the beginning of the next message, arguments are an object, names and ids match `[a-zA-Z0-9_-]{1,64}` and ids
+ * differ, and no text has half a surrogate pair. Attachments of a result are in the result. Reasoning, citations and blocks of the
+ * provider's own go back as they came to the model that wrote them; another model gets only the text of such blocks.
+ *
+ * The system messages at the beginning are the system prompt; later ones are sent as the user's. An answer at the end is followed by a
+ * short message of the user, because the provider refuses to continue an answer, unless one of its own tools runs in it (`paused`).
+ *
+ * The reasoning effort is that of `generation`, else `modelVariant`; `none` turns thinking off. `seed`, `sessionId` and the output
+ * form `json_object` have no key here.
+ * @see https://platform.claude.com/docs/en/api/messages/create (2026-11)
+ */
+export function anthropicRequest(request: LlmRequest, options: AnthropicWireOptions & EncodeOptions = {}): AnthropicBody {
+  const { cache = "auto", generation, model } = request
+  const { cacheTtl, extraBody, maxTokens = DEFAULT_MAX_TOKENS, stream = false } = options
+  const { maxOutputTokens = maxTokens, providerOptions, stopSequences = [] } = generation
+  const further: Readonly<Record<string, unknown>> = { ...(isRecord(providerOptions) && providerOptions), ...extraBody }
+  const names = new ToolNames(request.tools)
+  const projection = new MessageProjection(request, options, names)
+  const system = projection.system()
+  const messages = projection.messages()
+  const thinking = thinkingOf(request, options, further, messages)
+  const stops = stopSequences.filter((text) => !isBlank(text))
+  const cached = { ...(system.length > 0 && { system }), messages, ...projectTools(request, names, !isOn(thinking.asked)) }
+  const output = outputConfig(request, further["output_config"])
+  return wellFormed({
+    model,
+    max_tokens: Math.max(1, maxOutputTokens),
+    ...cached,
+    ...(cache === "auto" && marked(cached, projection.breakpoints, { type: "ephemeral", ...(cacheTtl !== undefined && { ttl: cacheTtl }) })),
+    ...sampling(request, options, isOn(thinking.asked)),
+    ...(stops.length > 0 && { stop_sequences: stops }),
+    ...(stream && { stream: true as const }),
+    ...further,
+    ...(thinking.sent !== undefined && { thinking: thinking.sent }),
+    ...(output !== undefined && { output_config: output }),
+  })
+}
+
+/** `temperature` is at most 1 here. Several models refuse `top_p` beside it. */
+function sampling({ generation }: LlmRequest, { sampling: accepted = true }: AnthropicWireOptions, isThinking: boolean): Partial<AnthropicBody> {
+  const { temperature, topP } = generation
+  if (!accepted || isThinking) return {}
+  if (temperature !== undefined) return { temperature: Math.min(1, temperature) }
+  return topP === undefined ? {} : { top_p: topP }
+}
+
+function effortOf({ generation, modelVariant }: LlmRequest): string | undefined {
+  const effort = generation.reasoningEffort ?? modelVariant
+  return effort === undefined || isBlank(effort) ? undefined : effort
+}
+
+function outputConfig(request: LlmRequest, further: unknown): AnthropicOutputConfig | undefined {
+  const { outputSpec } = request
+  const effort = effortOf(request)
+  const config: AnthropicOutputConfig = {
+    ...(effort !== undefined && effort !== "none" && { effort }),
+    ...(outputSpec?.type === "json_schema" && { format: { type: "json_schema" as const, schema: outputSpec.schema } }),
+    ...(isRecord(further) && further),
+  }
+  return Object.keys(config).length === 0 ? undefined : config
+}
+
+interface Thinking {
+  /** What the host asks for. */
+  readonly asked: unknown
+  readonly sent: AnthropicThinking | undefined
+}
+
+function thinkingOf(
+  request: LlmRequest,
+  options: AnthropicWireOptions,
+  further: Readonly<Record<string, unknown>>,
+  messages: readonly AnthropicMessage[],
+): Thinking {
+  const isOff = effortOf(request) === "none"
+  const asked = further["thinking"] ?? (isOff ? ({ type: "disabled" } as const) : options.thinking)
+  if (asked === undefined) return { asked, sent: undefined }
+  const cannotBegin = isRecord(asked) && asked["type"] === "enabled" && beganWithoutReasoning(messages)
+  return { asked, sent: cannotBegin ? { type: "disabled" } : (asked as AnthropicThinking) }
+}
+
+function isOn(thinking: unknown): boolean {
+  return isRecord(thinking) && (thinking["type"] === "enabled" || thinking["type"] === "adaptive")
+}
+
+/** Whether the last message has results of an answer that does not begin with reasoning: it was cut off, or another model wrote it. */
+function beganWithoutReasoning(messages: readonly AnthropicMessage[]): boolean {
+  const hasResults = messages.at(-1)?.content.some(({ type }) => type === "tool_result") === true
+  return hasResults && !isReasoning(messages.at(-2)?.content[0])
+}

@@ -1,0 +1,29 @@
+import type { TokenUsage } from "../../wire/llm.ts"
+import { readUsage } from "../wires/usage.ts"
+import { isRecord } from "../wires/values.ts"
+
+/**
+ * Reads a usage into our buckets. `input_tokens` has neither the tokens that were read from the cache nor those that were written to it;
+ * reasoning is a part of `output_tokens`.
+ * @see https://platform.claude.com/docs/en/build-with-claude/prompt-caching (2026-11): the prompt is the sum of the three figures
+ */
+export function anthropicUsage(usage: unknown): TokenUsage {
+  if (!isRecord(usage)) return readUsage(undefined)
+  const { cache_creation_input_tokens: written, cache_read_input_tokens: read, output_tokens_details: details } = usage
+  const thinking = isRecord(details) ? details["thinking_tokens"] : undefined
+  // The zero marks the count as Anthropic's, which leaves cached tokens out of the input.
+  return readUsage({
+    input_tokens: usage["input_tokens"],
+    cache_read_input_tokens: typeof read === "number" ? read : 0,
+    ...(typeof written === "number" && { cache_creation_input_tokens: written }),
+    output_tokens: usage["output_tokens"],
+    output_tokens_details: { reasoning_tokens: thinking },
+  })
+}
+
+/** Adds a later usage of the same answer. Its figures are cumulative, and those that it does not have stay. */
+export function mergeUsage(before: unknown, later: unknown): unknown {
+  if (!isRecord(later)) return before
+  const news = Object.entries(later).filter(([, value]) => value !== null && value !== undefined)
+  return { ...(isRecord(before) && before), ...Object.fromEntries(news) }
+}
