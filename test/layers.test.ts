@@ -49,6 +49,7 @@ const FILES: Readonly<Record<string, { readonly code: string; readonly breaks?: 
   "src/projectors/openai-chat/index.ts": { code: 'import "../wires/wire.ts"' },
   "src/projectors/openai-chat/knows-a-projector.ts": { code: 'import "../projector.ts"', breaks: ["projectors-openai-chat-reaches-only"] },
   "src/projectors/openai-responses/index.ts": { code: 'import "../wires/wire.ts"' },
+  "src/projectors/anthropic-messages/index.ts": { code: 'import "../wires/wire.ts"' },
   "src/projectors/gemini/index.ts": { code: 'import "../wires/wire.ts"' },
   "src/projectors/gemini/knows-another.ts": { code: 'import "../openai-chat/index.ts"', breaks: ["projectors-gemini-reaches-only"] },
   "src/testing/arbitraries.ts": { code: 'import "fast-check"\nimport "../hosts/host.ts"' },

@@ -55,6 +55,7 @@ export {
   type StoredJournal,
 } from "./journal/store.ts"
 export { type JudgeOptions, runJudge } from "./judge/run-judge.ts"
+export { type AnthropicOptions, anthropic } from "./models/anthropic.ts"
 export { type FallbackKind, type FallbackOptions, fallback } from "./models/fallback.ts"
 export { type GeminiOptions, gemini } from "./models/gemini.ts"
 export { type HttpModelOptions, type HttpOptions, httpModel } from "./models/http-model.ts"

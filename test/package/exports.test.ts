@@ -148,6 +148,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "upperTokens",
   ],
   "turn-machine/projectors": [
+    "anthropicMessagesWire",
     "chatProjector",
     "createChatProjector",
     "geminiWire",
@@ -341,6 +342,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "ToolDefinitionError",
     "ToolError",
     "ToolReply",
+    "anthropic",
     "dataUrl",
     "defineOutput",
     "defineTool",

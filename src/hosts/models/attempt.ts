@@ -56,10 +56,10 @@ export async function attempt(endpoint: Endpoint, body: string, reader: AnswerRe
   const firstByte = setTimeout(() => stop(notBegun(endpoint.firstByteTimeoutMs)), timerMs(endpoint.firstByteTimeoutMs))
   const request = new OneRequest(endpoint, reader, context, controller.signal, stop, () => clearTimeout(firstByte))
   try {
-    return await request.run(body)
+    return withId(await request.run(body), request.id)
   } catch (error) {
     if (!(error instanceof LlmCallError)) throw error
-    return { result: request.cutOff(error.failure) }
+    return withId(request.cutOff(error.failure), request.id)
   } finally {
     clearTimeout(timer)
     clearTimeout(firstByte)
@@ -68,7 +68,13 @@ export async function attempt(endpoint: Endpoint, body: string, reader: AnswerRe
   }
 }
 
+function withId(result: LlmResult, requestId: string | undefined): Attempt {
+  return requestId === undefined ? { result } : { result, requestId }
+}
+
 class OneRequest {
+  /** The endpoint's id of the request, once the answer has begun. */
+  id: string | undefined
   readonly #endpoint: Endpoint
   readonly #reader: AnswerReader
   readonly #context: EffectContext
@@ -94,15 +100,14 @@ class OneRequest {
     this.#stop = stop
   }
 
-  async run(body: string): Promise<Attempt> {
+  async run(body: string): Promise<LlmResult> {
     const { headers, url } = this.#endpoint
     const response = await this.#network(() =>
       // Following a redirect would send the headers, and so the key, to another address.
       this.#endpoint.fetch(url.href, { method: "POST", headers, body, signal: this.#signal, redirect: "manual" }),
     )
-    const result = await this.#read(response, this.#endpoint.now())
-    const requestId = response.headers.get("x-request-id") ?? response.headers.get("request-id")
-    return { result, ...(requestId !== null && { requestId }) }
+    this.id = response.headers.get("x-request-id") ?? response.headers.get("request-id") ?? undefined
+    return this.#read(response, this.#endpoint.now())
   }
 
   /** Returns the result of a request that was stopped. */

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest"
 import type { Host } from "../../../src/hosts/host.ts"
 import { LlmCallError } from "../../../src/hosts/host.ts"
+import { anthropic } from "../../../src/hosts/models/anthropic.ts"
 import { gemini } from "../../../src/hosts/models/gemini.ts"
 import { type HttpModelOptions, httpModel } from "../../../src/hosts/models/http-model.ts"
 import { openAiResponses } from "../../../src/hosts/models/openai-responses.ts"
@@ -141,6 +142,52 @@ test("openAiResponses: a stream without [DONE] ends with its last event", async 
   expect(server.requests[0]).toMatchObject({ path: "/v1/responses", headers: { authorization: "Bearer key-0123456789" } })
   expect(JSON.parse(server.requests[0]?.body ?? "")).toMatchObject({ store: false, stream: true, model: HI.model })
   expect(answer).toMatchObject({ text: "Hello.", terminalReason: "stop", usage: { inputTokens: 3, outputTokens: 2 } })
+})
+
+test("anthropic: version, betas and key are headers, and a stream ends with its last event", async () => {
+  const events = [
+    {
+      type: "message_start",
+      message: {
+        id: "msg_1",
+        type: "message",
+        role: "assistant",
+        content: [],
+        model: "m",
+        usage: { input_tokens: 5, cache_read_input_tokens: 7, output_tokens: 1 },
+      },
+    },
+    { type: "content_block_start", index: 0, content_block: { type: "text", text: "" } },
+    { type: "ping" },
+    { type: "content_block_delta", index: 0, delta: { type: "text_delta", text: "Hello." } },
+    { type: "content_block_stop", index: 0 },
+    { type: "message_delta", delta: { stop_reason: "end_turn", stop_sequence: null }, usage: { output_tokens: 4 } },
+    { type: "message_stop" },
+  ]
+  const server = await serve((response) => {
+    response.writeHead(200, { "content-type": "text/event-stream", "request-id": "req_1" })
+    // The connection stays open.
+    for (const event of events) response.write(`event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`)
+  })
+  const answer = await ask(anthropic({ baseUrl: server.url, apiKey: "key-0123456789", betas: ["a-1", "b-2"] }))
+  expect(server.requests[0]).toMatchObject({
+    path: "/v1/messages",
+    headers: { "x-api-key": "key-0123456789", "anthropic-version": "2023-06-01", "anthropic-beta": "a-1,b-2" },
+  })
+  expect(answer).toMatchObject({
+    text: "Hello.",
+    terminalReason: "stop",
+    usage: { inputTokens: 5, cachedInputTokens: 7, outputTokens: 4 },
+    httpSummary: "attempt 1, request req_1",
+  })
+})
+
+test("anthropic: an overloaded provider is asked again, and its word on retries wins", async () => {
+  const error = JSON.stringify({ type: "error", error: { type: "overloaded_error", message: "Overloaded" }, request_id: "req_2" })
+  const server = await serve(send(529, error), send(529, error, { "x-should-retry": "false" }))
+  const model = anthropic({ baseUrl: server.url, sleep: async () => {} })
+  expect(await failureOf(model)).toMatchObject({ kind: "overloaded", code: "overloaded_error", retryable: false })
+  expect(server.requests).toHaveLength(2)
 })
 
 test.each([
