@@ -44,7 +44,7 @@ const FILES: Readonly<Record<string, { readonly code: string; readonly breaks?: 
   "src/hosts/opentelemetry/index.ts": { code: 'import "@opentelemetry/api"\nimport "../host.ts"\nimport "./spans.ts"' },
   "src/hosts/opentelemetry/spans.ts": { code: 'import type { Span } from "@opentelemetry/api"\nexport type X = Span' },
   "src/hosts/restate/index.ts": { code: 'import "@restatedev/restate-sdk"\nimport "../run/run-turn.ts"\nimport "../thread/thread.ts"' },
-  "src/projectors/wires/wire.ts": { code: 'import type { P } from "../../wire/llm.ts"\nexport type W = P' },
+  "src/projectors/wires/wire.ts": { code: 'import type { P } from "../../wire/message.ts"\nexport type W = P' },
   "src/projectors/wires/knows-a-wire.ts": { code: 'import "../gemini/index.ts"', breaks: ["projectors-wires-reaches-only"] },
   "src/projectors/openai-chat/index.ts": { code: 'import "../wires/wire.ts"' },
   "src/projectors/openai-chat/knows-a-projector.ts": { code: 'import "../projector.ts"', breaks: ["projectors-openai-chat-reaches-only"] },
