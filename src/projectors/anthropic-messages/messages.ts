@@ -143,8 +143,7 @@ export class MessageProjection {
   #reasoning({ replay = {}, text }: ReasoningBlock, from: Origin): readonly AnthropicBlock[] {
     const { encryptedContent = "", redacted, signature = "" } = replay
     if (from === "other") return []
-    if (redacted === true)
-      return isBlank(encryptedContent) ? [] : [{ type: "redacted_thinking", data: encryptedContent }]
+    if (redacted === true) return isBlank(encryptedContent) ? [] : [{ type: "redacted_thinking", data: encryptedContent }]
     if (!isBlank(signature)) return [{ type: "thinking", thinking: text, signature }]
     return this.#options.unsignedThinking === true && !isBlank(text) ? [{ type: "thinking", thinking: text, signature: "" }] : []
   }
