@@ -141,11 +141,10 @@ export class MessageProjection {
 
   /** Reasoning goes back byte for byte to the model that signed it, and to no other. */
   #reasoning({ replay = {}, text }: ReasoningBlock, from: Origin): readonly AnthropicBlock[] {
-    const { encryptedContent, redacted, signature } = replay
+    const { encryptedContent = "", redacted, signature = "" } = replay
     if (from === "other") return []
-    if (redacted === true)
-      return encryptedContent === undefined || encryptedContent === "" ? [] : [{ type: "redacted_thinking", data: encryptedContent }]
-    if (signature !== undefined && signature !== "") return [{ type: "thinking", thinking: text, signature }]
+    if (redacted === true) return isBlank(encryptedContent) ? [] : [{ type: "redacted_thinking", data: encryptedContent }]
+    if (!isBlank(signature)) return [{ type: "thinking", thinking: text, signature }]
     return this.#options.unsignedThinking === true && !isBlank(text) ? [{ type: "thinking", thinking: text, signature: "" }] : []
   }
 
