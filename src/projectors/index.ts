@@ -1,6 +1,7 @@
 export {
   type AnthropicBlock,
   type AnthropicBody,
+  type AnthropicCacheable,
   type AnthropicCacheControl,
   type AnthropicDocument,
   type AnthropicImage,
