@@ -89,7 +89,7 @@ module.exports = {
     ),
     room(
       "hosts/ai-sdk",
-      [HOST, TIMERS, ATTACHMENTS, "^src/hosts/models/(data-urls|network-failures|retry|with-retry)\\.ts$"],
+      [HOST, TIMERS, ATTACHMENTS, "^src/hosts/models/(check-options|data-urls|network-failures|retry|with-retry)\\.ts$"],
       "A model client over the AI SDK, by the shapes of its models; it imports none of its packages.",
     ),
     room("hosts/journal", [HOST, TIMERS, "^src/hosts/run/"], "What is stored: journals of turns and logs of threads; it knows no loop."),

@@ -1,13 +1,13 @@
 import { malformed } from "../../projectors/wires/failure.ts"
 import { sentToolNames, ToolNames } from "../../projectors/wires/tool-names.ts"
 import { isRecord, textOf } from "../../projectors/wires/values.ts"
-import { unknownKey } from "../../unknown-key.ts"
 import type { LlmCall } from "../../wire/effect.ts"
 import type { TurnEvent } from "../../wire/event.ts"
 import type { LlmFailure, LlmRequest, LlmResponse } from "../../wire/llm.ts"
 import type { Producer } from "../../wire/message.ts"
 import type { AttachmentStore } from "../attachments/store.ts"
 import { type EffectContext, type Host, LlmCallError } from "../host.ts"
+import { checkKnown, checkLimits } from "../models/check-options.ts"
 import { CANCELLED } from "../models/network-failures.ts"
 import { orAborted } from "../models/retry.ts"
 import { type RetryOptions, withRetry } from "../models/with-retry.ts"
@@ -271,16 +271,8 @@ const OPTIONS: { readonly [Option in keyof Required<AiSdkModelOptions>]: true } 
 }
 
 function checkOptions(options: AiSdkModelOptions): void {
-  const known = Object.keys(OPTIONS)
-  const unknown = unknownKey(options, known, { timeout: "timeoutMs", tools: "providerTools" })
-  if (unknown !== undefined) {
-    const { key, hint = `the options are ${known.join(", ")}.` } = unknown
-    throw new TypeError(`aiSdkModel has the unknown option ${JSON.stringify(key)}; ${hint}`)
-  }
-  for (const name of ["timeoutMs", "idleTimeoutMs"] as const) {
-    const { [name]: value = 0 } = options
-    if (!(value >= 0)) throw new RangeError(`${name} must be a number of at least 0, not ${value}.`)
-  }
+  checkKnown("aiSdkModel", options, Object.keys(OPTIONS), { timeout: "timeoutMs", tools: "providerTools" })
+  checkLimits(options, ["timeoutMs", "idleTimeoutMs"])
   for (const [name, tool] of Object.entries(options.providerTools ?? {}))
     if (typeof tool?.id !== "string" || typeof tool.args !== "object" || tool.args === null)
       throw new TypeError(

@@ -1,10 +1,10 @@
 import type { Json } from "../../json.ts"
 import { addKnown, NO_USAGE } from "../../machine/limits.ts"
 import { isBlank } from "../../text.ts"
-import { unknownKey } from "../../unknown-key.ts"
 import type { LlmCall } from "../../wire/effect.ts"
 import type { LlmFailure, LlmFailureKind, LlmRequest, LlmResponse, OpaqueBlock, OutputPart, TokenUsage } from "../../wire/llm.ts"
 import { type EffectContext, type Host, LlmCallError } from "../host.ts"
+import { checkKnown } from "./check-options.ts"
 import { retryStatus, usageOf, withFailure } from "./with-retry.ts"
 
 /** A kind of failure after which another model may answer. */
@@ -207,12 +207,7 @@ function checkModels(models: unknown): void {
 }
 
 function checkOptions(options: FallbackOptions): void {
-  const known = ["on", "afterText", "now"]
-  const unknown = unknownKey(options, known)
-  if (unknown !== undefined) {
-    const { key, hint = `the options are ${known.join(", ")}.` } = unknown
-    throw new TypeError(`fallback has the unknown option ${JSON.stringify(key)}; ${hint}`)
-  }
+  checkKnown("fallback", options, ["on", "afterText", "now"])
   const { on = [], afterText = "stop" } = options
   if (afterText !== "restart" && afterText !== "stop") throw new TypeError(`afterText must be "restart" or "stop".`)
   const wrong = on.find((kind) => !Object.hasOwn(KINDS, kind))

@@ -1,11 +1,11 @@
 import { countCalls, type DecodeOptions, type EncodeOptions, type WireProjector } from "../../projectors/wires/wire.ts"
-import { unknownKey } from "../../unknown-key.ts"
 import type { LlmCall } from "../../wire/effect.ts"
 import type { LlmResponse } from "../../wire/llm.ts"
 import type { Producer } from "../../wire/message.ts"
 import type { AttachmentStore } from "../attachments/store.ts"
 import { type EffectContext, type Host, LlmCallError } from "../host.ts"
 import { type AnswerReader, attempt, type Endpoint } from "./attempt.ts"
+import { checkKnown, checkLimits } from "./check-options.ts"
 import { dataUrls } from "./data-urls.ts"
 import { endpointUrl, requestHeaders } from "./request.ts"
 import { redactFailure, redactor } from "./secrets.ts"
@@ -166,8 +166,7 @@ const HTTP_OPTIONS: { readonly [Option in keyof Required<HttpOptions>]: true } =
 const LIMITS = ["timeoutMs", "firstByteTimeoutMs", "idleTimeoutMs", "usageWaitMs", "maxRetries", "maxRetryWaitMs", "maxBodyBytes"] as const
 
 /**
- * Refuses unknown options, which would be ignored: a call with `apikey` would be sent without a key. And limits that are not numbers: NaN
- * would make retries endless and waits empty, because every comparison with it is false.
+ * Refuses unknown options, and limits that are not numbers.
  * @param own the options that only this client has
  */
 export function checkHttpOptions<Options extends HttpOptions>(
@@ -177,15 +176,8 @@ export function checkHttpOptions<Options extends HttpOptions>(
 ): void {
   const known = [...Object.keys(own), ...Object.keys(HTTP_OPTIONS)]
   if (typeof options !== "object" || options === null) throw new TypeError(`${name} takes options: ${name}({ ${known[0]}, … }).`)
-  const unknown = unknownKey(options, known)
-  if (unknown !== undefined) {
-    const { key, hint = `the options are ${known.join(", ")}.` } = unknown
-    throw new TypeError(`${name} has the unknown option ${JSON.stringify(key)}; ${hint}`)
-  }
-  for (const limit of LIMITS) {
-    const { [limit]: value = 0 } = options
-    if (!(value >= 0)) throw new RangeError(`${limit} must be a number of at least 0, not ${value}.`)
-  }
+  checkKnown(name, options, known)
+  checkLimits(options, LIMITS)
 }
 
 function summary(attempts: number, requestId: string | undefined): string {

@@ -1,11 +1,11 @@
 import { addKnown } from "../../machine/limits.ts"
 import { estimateUsage, isUsageMissing } from "../../machine/usage-estimate.ts"
-import { unknownKey } from "../../unknown-key.ts"
 import type { LlmCall } from "../../wire/effect.ts"
 import type { TurnEvent } from "../../wire/event.ts"
 import type { LlmFailure, LlmRequest, LlmResponse, TokenUsage } from "../../wire/llm.ts"
 import { type EffectContext, type Host, LlmCallError } from "../host.ts"
 import { sleep } from "../timers.ts"
+import { checkKnown, checkLimits } from "./check-options.ts"
 import { CANCELLED } from "./network-failures.ts"
 import { orAborted, retryWaitMs } from "./retry.ts"
 
@@ -130,14 +130,6 @@ export function retryStatus(failure: LlmFailure, { attempt, maxAttempts, reason 
 }
 
 function checkRetryOptions(options: RetryOptions): void {
-  const known = ["maxRetries", "maxRetryWaitMs", "now", "random", "sleep"]
-  const unknown = unknownKey(options, known)
-  if (unknown !== undefined) {
-    const { key, hint = `the options are ${known.join(", ")}.` } = unknown
-    throw new TypeError(`withRetry has the unknown option ${JSON.stringify(key)}; ${hint}`)
-  }
-  for (const name of ["maxRetries", "maxRetryWaitMs"] as const) {
-    const { [name]: value = 0 } = options
-    if (!(value >= 0)) throw new RangeError(`${name} must be a number of at least 0, not ${value}.`)
-  }
+  checkKnown("withRetry", options, ["maxRetries", "maxRetryWaitMs", "now", "random", "sleep"])
+  checkLimits(options, ["maxRetries", "maxRetryWaitMs"])
 }
