@@ -1,5 +1,7 @@
 import type { Json } from "../../json.ts"
+import { diagnosticOf } from "../../projectors/wires/diagnostic.ts"
 import { brokenOff, malformed, truncated } from "../../projectors/wires/failure.ts"
+import { responseOf } from "../../projectors/wires/response.ts"
 import { isRecord, jsonOf, stringOf, textOf } from "../../projectors/wires/values.ts"
 import type { LlmResult } from "../../projectors/wires/wire.ts"
 import { isBlank } from "../../text.ts"
@@ -8,7 +10,7 @@ import type { LlmFailure, LlmResponse, OutputPart, TerminalReason } from "../../
 import type { Producer } from "../../wire/message.ts"
 import type { AttachmentStore } from "../attachments/store.ts"
 import { inStore } from "./files.ts"
-import { diagnosticOf, type FinishReason, isCutOff, readReason, reasonOf } from "./finish-reason.ts"
+import { type FinishReason, isCutOff, readReason, reasonOf } from "./finish-reason.ts"
 import { type Metadata, mergedMetadata, metadataOf } from "./metadata.ts"
 import { type OtherKind, otherPart } from "./other-parts.ts"
 import { readUsage } from "./usage.ts"
@@ -156,18 +158,15 @@ export class Answer {
   }
 
   #response(terminalReason: TerminalReason, parts: readonly OutputPart[]): LlmResponse {
-    const { producer } = this.#options
-    const diagnostic = this.failed ? undefined : diagnosticOf(terminalReason, this.#reason)
-    const providerUsage = isRecord(this.#usage) ? jsonOf(this.#usage["raw"]) : undefined
-    return {
-      text: parts.map((part) => (part.type === "text" ? part.text : "")).join(""),
-      parts,
-      usage: readUsage(this.#usage),
-      producer: this.#id === "" ? producer : { ...producer, responseId: this.#id },
+    const diagnostic = this.failed ? undefined : diagnosticOf(terminalReason, this.#reason?.raw ?? this.#reason?.unified ?? "")
+    const response = responseOf(parts, {
       terminalReason,
-      ...(diagnostic !== undefined && { terminalDiagnostic: diagnostic }),
-      ...(providerUsage !== undefined && providerUsage !== null && { providerUsage }),
-    }
+      usage: readUsage(this.#usage),
+      providerUsage: isRecord(this.#usage) ? this.#usage["raw"] : undefined,
+      producer: this.#options.producer,
+      responseId: this.#id,
+    })
+    return { ...response, ...(diagnostic !== undefined && { terminalDiagnostic: diagnostic }) }
   }
 
   /**

@@ -39,21 +39,3 @@ const CUT_OFF: ReadonlySet<TerminalReason> = new Set(["output_limit", "content_f
 export function isCutOff(reason: TerminalReason): boolean {
   return CUT_OFF.has(reason)
 }
-
-/** A sentence about the end of an answer. */
-export function diagnosticOf(reason: TerminalReason, found: FinishReason | undefined): string | undefined {
-  switch (reason) {
-    case "output_limit":
-      return "The answer was cut off at the limit of output tokens."
-    case "context_overflow":
-      return "The answer was cut off because the context window is full."
-    case "content_filter":
-      return "The provider's content filter cut the answer off."
-    case "refusal":
-      return "The model refused to answer."
-    case "unknown":
-      return `The provider ended the answer with the finish reason "${(found?.raw ?? found?.unified ?? "").slice(0, 100)}".`
-    default:
-      return undefined
-  }
-}

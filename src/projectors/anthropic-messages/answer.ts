@@ -1,8 +1,10 @@
 import type { TurnEvent } from "../../wire/event.ts"
 import type { LlmFailure, LlmResponse, OutputPart, TerminalReason } from "../../wire/llm.ts"
+import { diagnosticOf } from "../wires/diagnostic.ts"
 import { answerFailure, brokenOff, malformed } from "../wires/failure.ts"
-import { meaningOf } from "../wires/finish-reason.ts"
-import { isRecord, jsonOf, stringOf, textOf } from "../wires/values.ts"
+import { CUT_OFF, meaningOf } from "../wires/finish-reason.ts"
+import { responseOf } from "../wires/response.ts"
+import { isRecord, stringOf, textOf } from "../wires/values.ts"
 import type { DecodeOptions, LlmResult } from "../wires/wire.ts"
 import { AnswerBlock } from "./blocks.ts"
 import { anthropicUsage, mergeUsage } from "./usage.ts"
@@ -165,39 +167,16 @@ export class Answer {
 
   #response(parts: readonly OutputPart[], terminalReason: TerminalReason): LlmResponse {
     const { producer } = this.#options
-    const providerUsage = jsonOf(this.usage)
-    let text = ""
-    for (const part of parts) if (part.type === "text") text += part.text
-    const id = this.#redact(this.#id ?? "")
-    return {
-      text,
-      parts,
-      usage: anthropicUsage(this.usage),
-      ...(producer !== undefined && { producer: id === "" ? producer : { ...producer, responseId: id } }),
-      terminalReason,
-      ...(providerUsage !== undefined && providerUsage !== null && { providerUsage }),
-    }
+    const usage = anthropicUsage(this.usage)
+    return responseOf(parts, { terminalReason, usage, providerUsage: this.usage, producer, responseId: this.#redact(this.#id ?? "") })
   }
 
+  /** As of every wire, but the provider calls the reason another name, and may say why the model refused. */
   #diagnostic(reason: TerminalReason): string | undefined {
-    switch (reason) {
-      case "output_limit":
-        return "The answer was cut off at the limit of output tokens."
-      case "context_overflow":
-        return "The answer was cut off because the context window is full."
-      case "content_filter":
-        return "The provider's content filter cut the answer off."
-      case "refusal": {
-        const why = this.#redact(this.#explanation).slice(0, 500)
-        return why === "" ? "The model refused to answer." : `The model refused to answer: ${why}`
-      }
-      case "unknown":
-        if (this.#stopReason === undefined) return undefined
-        return `The provider ended the answer with the stop reason "${this.#redact(this.#stopReason).slice(0, 100)}".`
-      default:
-        return undefined
-    }
+    const why = this.#redact(this.#explanation).slice(0, 500)
+    if (reason === "refusal" && why !== "") return `The model refused to answer: ${why}`
+    if (reason === "unknown" && this.#stopReason !== undefined)
+      return `The provider ended the answer with the stop reason "${this.#redact(this.#stopReason).slice(0, 100)}".`
+    return diagnosticOf(reason, undefined)
   }
 }
-
-const CUT_OFF: ReadonlySet<TerminalReason> = new Set(["output_limit", "content_filter", "context_overflow", "provider_error", "refusal"])

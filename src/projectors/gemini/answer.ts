@@ -3,6 +3,7 @@ import type { LlmFailure, LlmResponse, OutputPart, TerminalReason } from "../../
 import { diagnosticOf } from "../wires/diagnostic.ts"
 import { brokenOff, malformed } from "../wires/failure.ts"
 import { meaningOf } from "../wires/finish-reason.ts"
+import { responseOf } from "../wires/response.ts"
 import { isRecord, jsonOf, stringOf, textOf } from "../wires/values.ts"
 import type { DecodeOptions, LlmResult } from "../wires/wire.ts"
 import { type CallSoFar, Calls, callOf } from "./calls.ts"
@@ -195,17 +196,8 @@ export class Answer {
 
   #response(parts: readonly OutputPart[], terminalReason: TerminalReason): LlmResponse {
     const { producer } = this.#options
-    const providerUsage = jsonOf(this.usage)
-    let text = ""
-    for (const part of parts) if (part.type === "text") text += part.text
-    return {
-      text,
-      parts,
-      usage: readGeminiUsage(this.usage),
-      ...(producer !== undefined && { producer: this.id === "" ? producer : { ...producer, responseId: this.#redact(this.id) } }),
-      terminalReason,
-      ...(providerUsage !== undefined && { providerUsage }),
-    }
+    const usage = readGeminiUsage(this.usage)
+    return responseOf(parts, { terminalReason, usage, providerUsage: this.usage, producer, responseId: this.#redact(this.id) })
   }
 }
 

@@ -3,8 +3,9 @@ import type { LlmFailure, LlmResponse, OutputPart, ReasoningBlock, TerminalReaso
 import { diagnosticOf } from "../wires/diagnostic.ts"
 import { brokenOff, malformed } from "../wires/failure.ts"
 import { meaningOf } from "../wires/finish-reason.ts"
+import { responseOf } from "../wires/response.ts"
 import { readUsage } from "../wires/usage.ts"
-import { isRecord, jsonOf, stringOf, textOf } from "../wires/values.ts"
+import { isRecord, stringOf, textOf } from "../wires/values.ts"
 import type { DecodeOptions, LlmResult } from "../wires/wire.ts"
 import { CallCollector } from "./calls.ts"
 import { addMetadata, type Metadata, ReasoningBlocks } from "./metadata.ts"
@@ -175,17 +176,7 @@ export class Answer {
 
   #response(parts: readonly OutputPart[], terminalReason: TerminalReason): LlmResponse {
     const { producer } = this.#options
-    const providerUsage = jsonOf(this.usage)
-    let text = ""
-    for (const part of parts) if (part.type === "text") text += part.text
-    return {
-      text,
-      parts,
-      usage: readUsage(this.usage),
-      ...(producer !== undefined && { producer: this.id === "" ? producer : { ...producer, responseId: this.#redact(this.id) } }),
-      terminalReason,
-      ...(providerUsage !== undefined && providerUsage !== null && { providerUsage }),
-    }
+    return responseOf(parts, { terminalReason, usage: readUsage(this.usage), providerUsage: this.usage, producer, responseId: this.#redact(this.id) })
   }
 
   /** The first choice and, if it has no text, the next choice that has one. */

@@ -1,9 +1,10 @@
 import type { LlmFailure, LlmResponse, TerminalReason } from "../../wire/llm.ts"
 import { diagnosticOf } from "../wires/diagnostic.ts"
 import { answerFailure, brokenOff, malformed } from "../wires/failure.ts"
-import { meaningOf } from "../wires/finish-reason.ts"
+import { CUT_OFF, meaningOf } from "../wires/finish-reason.ts"
+import { responseOf } from "../wires/response.ts"
 import { readUsage } from "../wires/usage.ts"
-import { isRecord, jsonOf, stringOf, textOf } from "../wires/values.ts"
+import { isRecord, stringOf, textOf } from "../wires/values.ts"
 import type { DecodeOptions, LlmResult } from "../wires/wire.ts"
 import { type ReadItem, type ReadOutput, readOutput } from "./output-parts.ts"
 
@@ -12,8 +13,6 @@ interface Ending {
   readonly reason: TerminalReason
   readonly word?: string
 }
-
-const CUT_OFF: ReadonlySet<TerminalReason> = new Set(["output_limit", "content_filter", "context_overflow", "provider_error", "refusal"])
 
 /** Puts an answer together from its items and what its provider says of it. Accepts any value and never throws. */
 export class Answer {
@@ -92,17 +91,7 @@ export class Answer {
 
   #response({ parts }: ReadOutput, terminalReason: TerminalReason): LlmResponse {
     const { producer, redact = String } = this.#options
-    const providerUsage = jsonOf(this.usage)
-    let text = ""
-    for (const part of parts) if (part.type === "text") text += part.text
-    return {
-      text,
-      parts,
-      usage: readUsage(this.usage),
-      ...(producer !== undefined && { producer: this.id === "" ? producer : { ...producer, responseId: redact(this.id) } }),
-      terminalReason,
-      ...(isRecord(providerUsage) && { providerUsage }),
-    }
+    return responseOf(parts, { terminalReason, usage: readUsage(this.usage), providerUsage: this.usage, producer, responseId: redact(this.id) })
   }
 }
 

@@ -69,3 +69,12 @@ export function meaningOf(finishReason: string): TerminalReason {
   const meanings = text.split(/[^a-z_]+/).flatMap((word) => MEANINGS.get(word) ?? [])
   return GRAVITY.find((reason) => meanings.includes(reason)) ?? "unknown"
 }
+
+/** Ends that cut an answer off: its last call and its last reasoning may be incomplete. */
+export const CUT_OFF: ReadonlySet<TerminalReason> = new Set<TerminalReason>([
+  "output_limit",
+  "content_filter",
+  "context_overflow",
+  "provider_error",
+  "refusal",
+])
