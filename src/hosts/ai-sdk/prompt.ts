@@ -1,5 +1,5 @@
 import { parseJson } from "../../json.ts"
-import { CallIds } from "../../projectors/openai-chat/call-ids.ts"
+import { ChatCallIds } from "../../projectors/openai-chat/call-ids.ts"
 import {
   attachmentOf,
   describeAttachment,
@@ -57,7 +57,7 @@ export function promptOf(request: LlmRequest, settings: PromptSettings): readonl
 class Projection {
   readonly #request: LlmRequest
   readonly #settings: PromptSettings
-  readonly #ids = new CallIds("openai")
+  readonly #ids = new ChatCallIds("openai")
   readonly #prompt = new PromptMessages()
 
   constructor(request: LlmRequest, settings: PromptSettings) {

@@ -2,6 +2,7 @@ import { type Json, parseJson } from "../../json.ts"
 import { isBlank, strayResultText } from "../../text.ts"
 import type { Block, LlmMessage, LlmRequest, ReasoningBlock, TextBlock, ToolCallBlock, ToolResultBlock } from "../../wire/llm.ts"
 import { attachmentOf, describeAttachment, missingAttachment, NOTHING_SHOWN, resultText, type Shown, shownBy } from "../wires/attachments.ts"
+import { CallIds, readableId } from "../wires/call-ids.ts"
 import { type Origin, originOf } from "../wires/origin.ts"
 import type { ToolNames } from "../wires/tool-names.ts"
 import { isRecord } from "../wires/values.ts"
@@ -9,12 +10,14 @@ import { sentArguments } from "../wires/well-formed.ts"
 import type { EncodeOptions } from "../wires/wire.ts"
 import { sentAttachment } from "./attachments.ts"
 import type { AnthropicBlock, AnthropicMessage, AnthropicResultContent, AnthropicText, AnthropicToolResult, AnthropicToolUse } from "./body.ts"
-import { CallIds } from "./call-ids.ts"
 import { Conversation } from "./conversation.ts"
 import { rawBlock } from "./raw-block.ts"
 
 /** The name of this wire in a producer. */
 export const ANTHROPIC_MESSAGES = "anthropic-messages"
+
+/** The provider refuses any other id of a call. */
+const CALL_ID = /^[a-zA-Z0-9_-]{1,64}$/
 
 /** How messages are projected: what the endpoint accepts, and what the host knows. */
 export interface MessageOptions extends Pick<EncodeOptions, "producer" | "attachmentUrl"> {
@@ -30,7 +33,7 @@ export class MessageProjection {
   readonly #request: LlmRequest
   readonly #options: MessageOptions
   readonly #names: ToolNames
-  readonly #ids = new CallIds()
+  readonly #ids = new CallIds(readableId(40))
   readonly #conversation = new Conversation()
 
   constructor(request: LlmRequest, options: MessageOptions, names: ToolNames) {
@@ -133,7 +136,7 @@ export class MessageProjection {
       ...(isRecord(caller) && { caller }),
       ...(typeof toolset === "string" && { toolset_name: toolset }),
       type: "tool_use",
-      id: this.#ids.next(callId),
+      id: this.#ids.next(callId, CALL_ID),
       name: this.#names.sent(toolName),
       input: parseJson(sentArguments(inputJson)) as { readonly [key: string]: Json },
     }

@@ -1,12 +1,12 @@
 import { isBlank, strayResultText } from "../../text.ts"
 import type { Block, LlmMessage, LlmRequest, OpaqueBlock, ToolCallBlock, ToolResultBlock } from "../../wire/llm.ts"
 import { attachmentOf, describeAttachment, missingAttachment, NOTHING_SHOWN, resultText, type Shown, shownBy } from "../wires/attachments.ts"
+import { CallIds, readableId } from "../wires/call-ids.ts"
 import { type Origin, originOf } from "../wires/origin.ts"
 import { ToolNames } from "../wires/tool-names.ts"
 import { isRecord } from "../wires/values.ts"
 import { wellFormed } from "../wires/well-formed.ts"
 import type { GeminiBody, GeminiContent, GeminiMedia, GeminiPart } from "./body.ts"
-import { CallIds } from "./call-ids.ts"
 import { generationConfigOf, toolsOf, withExtras } from "./config.ts"
 import { Contents, type OpenCall } from "./contents.ts"
 import { mediaOf, resultMediaOf } from "./media.ts"
@@ -15,6 +15,9 @@ import { ModelParts } from "./model-parts.ts"
 import { GEMINI, type GeminiRequestOptions, GOOGLE } from "./options.ts"
 import { CONTINUATION_TOKEN, sentRaw } from "./parts.ts"
 import { isSignature } from "./signature.ts"
+
+/** An id is any text for Gemini. One that is long, or has odd characters, comes from elsewhere. */
+const CALL_ID = /^[\x21-\x7e]{1,256}$/
 
 /**
  * Projects a model request to a `generateContent` body.
@@ -71,7 +74,7 @@ class Projection {
   readonly #options: GeminiRequestOptions
   readonly #rules: ModelRules
   readonly #names: ToolNames
-  readonly #ids = new CallIds()
+  readonly #ids = new CallIds(readableId(30))
   readonly #contents = new Contents()
   #hasBegun = false
 
@@ -167,7 +170,7 @@ class Projection {
   }
 
   #call({ callId, toolName }: ToolCallBlock): OpenCall {
-    const id = this.#ids.next(callId)
+    const id = this.#ids.next(callId, CALL_ID)
     return { callId, sentId: this.#options.callIds === "omit" ? undefined : id, name: this.#names.sent(toolName) }
   }
 

@@ -1,3 +1,4 @@
+import { CallIds, type FittedId, idOf, readableId } from "../wires/call-ids.ts"
 import type { Origin } from "../wires/origin.ts"
 import { shortHash } from "../wires/short-hash.ts"
 
@@ -18,28 +19,23 @@ const FITS: { readonly [From in Origin]: RegExp } = {
   other: /^[a-zA-Z0-9_-]{1,40}$/,
 }
 
-/** The ids of the calls of one request, in order. All differ: an id that was used before is replaced, because some endpoints refuse it. */
-export class CallIds {
-  readonly #used = new Set<string>()
+const FITTED: { readonly [Form in CallIdForm]: FittedId } = {
+  openai: readableId(30),
+  mistral: (callId, repeat) => shortHash(idOf(callId, repeat), 9),
+}
+
+/** The ids of the calls of one request, in the form that its endpoint wants. */
+export class ChatCallIds {
   readonly #form: CallIdForm
+  readonly #ids: CallIds
 
   constructor(form: CallIdForm) {
     this.#form = form
+    this.#ids = new CallIds(FITTED[form])
   }
 
   /** Returns the id to send for the next call. It depends only on the calls so far. */
   next(callId: string, from: Origin): string {
-    const fits = this.#form === "mistral" ? MISTRAL_ID : FITS[from]
-    let id = fits.test(callId) ? callId : this.#fitted(callId, 0)
-    for (let repeat = 1; this.#used.has(id); repeat += 1) id = this.#fitted(callId, repeat)
-    this.#used.add(id)
-    return id
-  }
-
-  #fitted(callId: string, repeat: number): string {
-    const source = repeat === 0 ? callId : `${callId} ${repeat}`
-    if (this.#form === "mistral") return shortHash(source, 9)
-    const readable = callId.replace(/[^a-zA-Z0-9_-]/g, "_").slice(0, 30) || "call"
-    return `${readable}_${shortHash(source, 8)}`
+    return this.#ids.next(callId, this.#form === "mistral" ? MISTRAL_ID : FITS[from])
   }
 }

@@ -1,5 +1,5 @@
 import type { Json } from "../../json.ts"
-import { isBlank, strayResultText } from "../../text.ts"
+import { isBlank, NO_RESULT, strayResultText } from "../../text.ts"
 import type { Block, LlmMessage, LlmRequest, ToolResultBlock } from "../../wire/llm.ts"
 import type { AttachmentRef } from "../../wire/message.ts"
 import type { ToolSpec } from "../../wire/tool.ts"
@@ -14,6 +14,7 @@ import {
   type Shown,
   shownBy,
 } from "../wires/attachments.ts"
+import { Conversation } from "../wires/conversation.ts"
 import { joinTexts } from "../wires/join-texts.ts"
 import { type Origin, originOf } from "../wires/origin.ts"
 import { ToolNames } from "../wires/tool-names.ts"
@@ -21,8 +22,7 @@ import { isRecord } from "../wires/values.ts"
 import { sentArguments, wellFormed } from "../wires/well-formed.ts"
 import type { EncodeOptions } from "../wires/wire.ts"
 import type { OpenAiChatBody, OpenAiContentPart, OpenAiMessage, OpenAiTool, OpenAiToolCall } from "./body.ts"
-import { type CallIdForm, CallIds } from "./call-ids.ts"
-import { Conversation } from "./conversation.ts"
+import { type CallIdForm, ChatCallIds } from "./call-ids.ts"
 import { mergeExtras, type OpenAiRoleOptions, orderRoles } from "./roles.ts"
 
 /** What an endpoint accepts. The defaults are those of the OpenAI reference. */
@@ -129,14 +129,14 @@ class MessageProjection {
   readonly #request: LlmRequest
   readonly #options: OpenAiRequestOptions
   readonly #names: ToolNames
-  readonly #ids: CallIds
-  readonly #conversation = new Conversation()
+  readonly #ids: ChatCallIds
+  readonly #conversation = new Conversation<OpenAiMessage, string>(toolMessage, NO_RESULT)
 
   constructor(request: LlmRequest, options: OpenAiRequestOptions, names: ToolNames) {
     this.#request = request
     this.#options = options
     this.#names = names
-    this.#ids = new CallIds(options.callIds ?? "openai")
+    this.#ids = new ChatCallIds(options.callIds ?? "openai")
   }
 
   messages(): readonly OpenAiMessage[] {
@@ -210,7 +210,7 @@ class MessageProjection {
       ...(isReturned && { [reasoningField]: isBlank(reasoning) ? "" : reasoning }),
     }
     this.#conversation.addAnswer(
-      message,
+      [message],
       calls.map(({ callId }, index) => ({ callId, sentId: (sent[index] as OpenAiToolCall).id })),
     )
   }
@@ -271,6 +271,10 @@ const CALL_KEYS: ReadonlySet<string> = new Set(["id", "type", "function"])
 
 function without(extras: Extras, keys: ReadonlySet<string>): Extras {
   return Object.fromEntries(Object.entries(extras).filter(([key]) => !keys.has(key)))
+}
+
+function toolMessage(sentId: string, content: string): OpenAiMessage {
+  return { role: "tool", tool_call_id: sentId, content }
 }
 
 function textOnly(content: readonly OpenAiContentPart[]): string {

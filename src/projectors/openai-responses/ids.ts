@@ -1,5 +1,5 @@
+import { CallIds, readableId } from "../wires/call-ids.ts"
 import type { Origin } from "../wires/origin.ts"
-import { shortHash } from "../wires/short-hash.ts"
 
 /**
  * An endpoint accepts its own call ids, which may be long: Copilot's have hundreds of characters. OpenAI refuses more than 64 in others.
@@ -19,15 +19,12 @@ export type ItemPrefix = "msg_" | "rs_" | "fc_"
 
 /** The ids in one request: of calls, and of items. No id is sent twice. */
 export class SentIds {
-  readonly #calls = new Set<string>()
+  readonly #calls = new CallIds(readableId(50))
   readonly #items = new Set<string>()
 
   /** Returns the id to send for the next call. It depends only on the calls so far. */
   call(callId: string, from: Origin): string {
-    let id = CALL_IDS[from].test(callId) ? callId : fitted(callId, 0)
-    for (let repeat = 1; this.#calls.has(id); repeat += 1) id = fitted(callId, repeat)
-    this.#calls.add(id)
-    return id
+    return this.#calls.next(callId, CALL_IDS[from])
   }
 
   /** Whether an item may be sent with this id: it fits, and no item before had it. The id of another model's item does not fit. */
@@ -44,9 +41,4 @@ export class SentIds {
   add(id: string): void {
     this.#items.add(id)
   }
-}
-
-function fitted(callId: string, repeat: number): string {
-  const readable = callId.replace(/[^a-zA-Z0-9_-]/g, "_").slice(0, 50) || "call"
-  return `${readable}_${shortHash(repeat === 0 ? callId : `${callId} ${repeat}`, 8)}`
 }

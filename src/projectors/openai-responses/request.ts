@@ -1,8 +1,9 @@
 import type { Json } from "../../json.ts"
-import { strayResultText } from "../../text.ts"
+import { NO_RESULT, strayResultText } from "../../text.ts"
 import type { LlmMessage, LlmRequest, ToolResultBlock } from "../../wire/llm.ts"
 import type { ToolSpec } from "../../wire/tool.ts"
 import { NOTHING_SHOWN, resultText, shownBy } from "../wires/attachments.ts"
+import { Conversation } from "../wires/conversation.ts"
 import { joinTexts } from "../wires/join-texts.ts"
 import { originOf } from "../wires/origin.ts"
 import { shortHash } from "../wires/short-hash.ts"
@@ -11,8 +12,7 @@ import { isRecord } from "../wires/values.ts"
 import { wellFormed } from "../wires/well-formed.ts"
 import { answerItems } from "./answer-items.ts"
 import { ContentProjection, inputText, type ShownByResult } from "./attachments.ts"
-import type { OpenAiResponsesBody, ResponsesContent, ResponsesFormat, ResponsesItem, ResponsesTool } from "./body.ts"
-import { Conversation } from "./conversation.ts"
+import type { OpenAiResponsesBody, ResponsesContent, ResponsesFormat, ResponsesItem, ResponsesResult, ResponsesTool } from "./body.ts"
 import { SentIds } from "./ids.ts"
 import { OPENAI_RESPONSES, type ResponsesRequestOptions } from "./options.ts"
 
@@ -119,6 +119,10 @@ function withInstructions(
 
 const NOTHING: ShownByResult = { ...NOTHING_SHOWN, inResult: false }
 
+function resultItem(sentId: string, output: ResponsesResult["output"]): ResponsesResult {
+  return { type: "function_call_output", call_id: sentId, output }
+}
+
 /** Projects the messages of one request, in order. */
 class ItemProjection {
   readonly #request: LlmRequest
@@ -126,7 +130,7 @@ class ItemProjection {
   readonly #names: ToolNames
   readonly #content: ContentProjection
   readonly #ids = new SentIds()
-  readonly #conversation = new Conversation()
+  readonly #conversation = new Conversation<ResponsesItem, ResponsesResult["output"]>(resultItem, NO_RESULT)
 
   constructor(request: LlmRequest, options: ResponsesRequestOptions, names: ToolNames) {
     this.#request = request
@@ -167,7 +171,7 @@ class ItemProjection {
     if (own.blocks.length === 0) return
     const from = originOf(producer, this.#options.producer, OPENAI_RESPONSES, this.#request)
     const { calls, items } = answerItems(own, { options: this.#options, names: this.#names, ids: this.#ids, content: this.#content, from })
-    this.#conversation.addAnswer(items, calls)
+    if (items.length > 0) this.#conversation.addAnswer(items, calls)
   }
 
   #userContent(blocks: LlmMessage["blocks"], orphans: ReadonlySet<ToolResultBlock>): readonly ResponsesContent[] {
