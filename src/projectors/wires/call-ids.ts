@@ -24,7 +24,7 @@ export class CallIds {
   }
 }
 
-/** Keeps the beginning of an id, so many characters, which people recognize; a hash tells it apart. */
+/** Keeps the beginning of an id, so many characters, which people recognize; a hash makes it unique. */
 export function readableId(length: number): FittedId {
   return (callId, repeat) => {
     const readable = callId.replace(/[^a-zA-Z0-9_-]/g, "_").slice(0, length) || "call"
