@@ -1,6 +1,7 @@
 export {
   type AnthropicBlock,
   type AnthropicBody,
+  type AnthropicCacheable,
   type AnthropicCacheControl,
   type AnthropicDocument,
   type AnthropicImage,
@@ -71,6 +72,6 @@ export {
 export type { ProjectionInput, Projector, Transcript } from "./projector.ts"
 export { viewProjector } from "./view.ts"
 export { type HttpFacts, httpFailure } from "./wires/failure.ts"
-export { sentToolNames } from "./wires/tool-names.ts"
+export { sentToolNames, type ToolNameForm } from "./wires/tool-names.ts"
 export type { DecodeOptions, EncodeOptions, LlmResult, WireProjector, WireStream } from "./wires/wire.ts"
 export { type ProjectorPatch, wrapProjector } from "./wrap-projector.ts"

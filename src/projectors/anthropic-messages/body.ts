@@ -46,18 +46,19 @@ export interface AnthropicCacheControl {
   readonly ttl?: "5m" | "1h"
 }
 
-interface Cacheable {
+/** A block that may have a mark for the cache. */
+export interface AnthropicCacheable {
   readonly cache_control?: AnthropicCacheControl
 }
 
-export interface AnthropicText extends Cacheable {
+export interface AnthropicText extends AnthropicCacheable {
   readonly type: "text"
   readonly text: string
   /** Sources of the text, as the provider sent them. */
   readonly citations?: readonly Json[]
 }
 
-export interface AnthropicImage extends Cacheable {
+export interface AnthropicImage extends AnthropicCacheable {
   readonly type: "image"
   readonly source:
     | { readonly type: "base64"; readonly media_type: AnthropicImageType; readonly data: string }
@@ -66,7 +67,7 @@ export interface AnthropicImage extends Cacheable {
 
 export type AnthropicImageType = "image/jpeg" | "image/png" | "image/gif" | "image/webp"
 
-export interface AnthropicDocument extends Cacheable {
+export interface AnthropicDocument extends AnthropicCacheable {
   readonly type: "document"
   readonly source:
     | { readonly type: "base64"; readonly media_type: "application/pdf"; readonly data: string }
@@ -74,14 +75,14 @@ export interface AnthropicDocument extends Cacheable {
   readonly title?: string
 }
 
-export interface AnthropicToolUse extends Cacheable {
+export interface AnthropicToolUse extends AnthropicCacheable {
   readonly type: "tool_use"
   readonly id: string
   readonly name: string
   readonly input: { readonly [key: string]: Json }
 }
 
-export interface AnthropicToolResult extends Cacheable {
+export interface AnthropicToolResult extends AnthropicCacheable {
   readonly type: "tool_result"
   readonly tool_use_id: string
   readonly content?: readonly AnthropicResultContent[]
@@ -111,7 +112,7 @@ export type AnthropicBlock =
   | AnthropicReasoning
   | AnthropicRedactedReasoning
 
-export interface AnthropicTool extends Cacheable {
+export interface AnthropicTool extends AnthropicCacheable {
   readonly name: string
   readonly description?: string
   readonly input_schema: { readonly type: "object"; readonly [key: string]: Json }

@@ -9,6 +9,7 @@ import { AnthropicStream, anthropicResponse } from "./stream.ts"
 export type {
   AnthropicBlock,
   AnthropicBody,
+  AnthropicCacheable,
   AnthropicCacheControl,
   AnthropicDocument,
   AnthropicImage,

@@ -21,7 +21,11 @@ export interface AnthropicWireOptions {
    * reasoning, `enabled` is not sent, because the provider wants such reasoning first.
    */
   readonly thinking?: AnthropicThinking
-  /** Whether the model accepts `temperature` and `topP`; some newer ones refuse them. Default `true`. */
+  /**
+   * Whether the model accepts `temperature` and `topP`. Models since Claude Opus 4.7 refuse both, and the reference no longer names them;
+   * older models and compatible endpoints accept them. Default `false`: they are left out.
+   * @see https://platform.claude.com/docs/en/about-claude/models/whats-new-claude-4-7#sampling-parameters-removed (2026-11)
+   */
   readonly sampling?: boolean
   /** Whether reasoning without a signature goes back, for compatible endpoints that do not sign. Default `false`: the provider refuses it. */
   readonly unsignedThinking?: boolean
@@ -76,7 +80,7 @@ export function anthropicRequest(request: LlmRequest, options: AnthropicWireOpti
 }
 
 /** `temperature` is at most 1 here. Several models refuse `top_p` beside it. */
-function sampling({ generation }: LlmRequest, { sampling: accepted = true }: AnthropicWireOptions, isThinking: boolean): Partial<AnthropicBody> {
+function sampling({ generation }: LlmRequest, { sampling: accepted = false }: AnthropicWireOptions, isThinking: boolean): Partial<AnthropicBody> {
   const { temperature, topP } = generation
   if (!accepted || isThinking) return {}
   if (temperature !== undefined) return { temperature: Math.min(1, temperature) }

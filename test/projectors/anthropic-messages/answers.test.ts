@@ -282,6 +282,13 @@ describe("a streamed answer", () => {
     expect(answer(result).text).toBe("a")
   })
 
+  test("that has its stop reason stays complete if the stream then fails, and a second message adds nothing", () => {
+    const begun = [start(), open(0, TEXT), delta(0, says("a")), close(0), ...end("end_turn").slice(0, 1)]
+    for (const late of [{ type: "error", error: { type: "api_error", message: "late" } }, 1, start({ id: "msg_2" })]) {
+      expect(answer(read([...begun, late, open(1, TEXT), delta(1, says("b"))]).result).text).toBe("a")
+    }
+  })
+
   test("that fails in the middle keeps what was said", () => {
     const error = { type: "error", error: { type: "overloaded_error", message: "Overloaded" } }
     const { result } = read([start(), open(0, TEXT), delta(0, says("a")), error], { producer: CLAUDE })

@@ -162,7 +162,8 @@ describe("the settings of a body", () => {
   test("have a limit of tokens, sampling as the provider accepts it, and no blank stop", () => {
     expect(encode([user("a")]).max_tokens).toBe(32_000)
     const generation = { maxOutputTokens: 5, temperature: 1.7, topP: 0.5, stopSequences: ["\n", "END"], seed: 1, reasoningEffort: "high" }
-    expect(encode([user("a")], { generation })).toEqual({
+    expect(encode([user("a")], { generation }).temperature).toBeUndefined()
+    expect(encode([user("a")], { generation }, { sampling: true })).toEqual({
       model: "claude",
       max_tokens: 5,
       messages: [{ role: "user", content: [{ type: "text", text: "a" }] }],
@@ -173,10 +174,14 @@ describe("the settings of a body", () => {
   })
 
   test("leave out what the provider refuses while the model thinks", () => {
-    const body = encode([user("a")], { tools: [LOOK], toolChoice: "required", generation: { temperature: 0 } }, { thinking: { type: "adaptive" } })
+    const body = encode(
+      [user("a")],
+      { tools: [LOOK], toolChoice: "required", generation: { temperature: 0 } },
+      { sampling: true, thinking: { type: "adaptive" } },
+    )
     expect(body).toMatchObject({ thinking: { type: "adaptive" }, tool_choice: { type: "auto" } })
     expect(body.temperature).toBeUndefined()
-    const off = encode([user("a")], { generation: { reasoningEffort: "none", temperature: 0 } }, { thinking: { type: "adaptive" } })
+    const off = encode([user("a")], { generation: { reasoningEffort: "none", temperature: 0 } }, { sampling: true, thinking: { type: "adaptive" } })
     expect(off).toMatchObject({ thinking: { type: "disabled" }, temperature: 0 })
     expect(off.output_config).toBeUndefined()
   })
