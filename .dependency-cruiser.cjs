@@ -99,7 +99,11 @@ module.exports = {
       "A thread runs turns in journals, and reads what their children used; a judge looks at it from outside.",
     ),
     room("hosts/judge", [HOST, TIMERS, "^src/hosts/(run|journal|thread)/"], "A judge rules on what a thread did."),
-    room("hosts/opentelemetry", [HOST, TIMERS, "^src/hosts/run/", "^src/hosts/models/prices\\.ts$"], "Spans and metrics around any host and any loop."),
+    room(
+      "hosts/opentelemetry",
+      [HOST, TIMERS, "^src/hosts/run/", "^src/hosts/models/prices\\.ts$"],
+      "Spans and metrics around any host and any loop.",
+    ),
     room(
       "hosts/restate",
       [HOST, TIMERS, "^src/hosts/(run|journal|thread)/"],

@@ -69,7 +69,8 @@ async function commandProblem(
 
 async function runProblem(args: readonly string[], folder: string): Promise<string | undefined> {
   readArgs(args, RUN_FLAGS, "")
-  if (args.includes("--base-url") || args.includes("--provider") || splitModel(args[args.indexOf("--model") + 1] ?? "") !== undefined) return undefined
+  if (args.includes("--base-url") || args.includes("--provider") || splitModel(args[args.indexOf("--model") + 1] ?? "") !== undefined)
+    return undefined
   return cliProblem(["run", ...args], folder)
 }
 

@@ -5,9 +5,9 @@ import type { TurnEvent } from "../../wire/event.ts"
 import type { LlmResponse, TokenUsage } from "../../wire/llm.ts"
 import type { ExecResponse } from "../../wire/tool.ts"
 import type { Recovered, Suspended, ToolAnswer } from "../host.ts"
+import { costOf, type TokenPrices } from "../models/prices.ts"
 import { llmFailureOf, messageOf, toolFailureOf } from "../run/failures.ts"
 import { finishReason, outputMessages } from "./content.ts"
-import { costOf, type TokenPrices } from "../models/prices.ts"
 import { type Ending, exceptionOf } from "./spans.ts"
 
 /** How a model call's span ends for a response. The run loop turns an invalid one into a failure with the same code. */
