@@ -29,7 +29,16 @@ export interface PublishedPrices extends TokenPrices {
  */
 export function pricesOf(model: string): PublishedPrices | undefined {
   const name = model.replace(/^models\//, "")
-  return PRICES.get(name) ?? PRICES.get(name.replace(/-\d{4}-?\d{2}-?\d{2}$/, ""))
+  return published(name) ?? published(name.replace(/-\d{4}-?\d{2}-?\d{2}$/, ""))
+}
+
+function published(name: string): PublishedPrices | undefined {
+  for (const { rows, source } of TABLES) {
+    const [, input, cachedInput, output, cacheWrite] = rows.find(([model]) => model === name) ?? []
+    if (input === undefined || cachedInput === undefined || output === undefined) continue
+    return { input, cachedInput, output, ...(cacheWrite !== undefined && { cacheWrite }), asOf: AS_OF, source }
+  }
+  return undefined
 }
 
 /**
@@ -79,15 +88,9 @@ const OPENAI_ROWS: readonly Row[] = [
   ["gpt-4.1-mini", 0.4, 0.1, 1.6],
 ]
 
-const PRICES: ReadonlyMap<string, PublishedPrices> = new Map([
-  ...published(ANTHROPIC, ANTHROPIC_ROWS),
-  ...published(GOOGLE, GOOGLE_ROWS),
-  ...published(OPENAI, OPENAI_ROWS),
-])
-
-function published(source: string, rows: readonly Row[]): readonly (readonly [string, PublishedPrices])[] {
-  return rows.map(([model, input, cachedInput, output, cacheWrite]) => [
-    model,
-    { input, cachedInput, output, ...(cacheWrite !== undefined && { cacheWrite }), asOf: AS_OF, source },
-  ])
-}
+/** Literals, which a bundler leaves out where only costs are computed. */
+const TABLES: readonly { readonly source: string; readonly rows: readonly Row[] }[] = [
+  { source: ANTHROPIC, rows: ANTHROPIC_ROWS },
+  { source: GOOGLE, rows: GOOGLE_ROWS },
+  { source: OPENAI, rows: OPENAI_ROWS },
+]
