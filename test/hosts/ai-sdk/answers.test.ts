@@ -202,7 +202,8 @@ describe.each(VERSIONS)("an answer of a LanguageModel%s", (version) => {
     [{ unified: "content-filter", raw: "refusal" }, "refusal"],
     [{ unified: "stop", raw: "pause_turn" }, "paused"],
     [{ unified: "length", raw: "model_context_window_exceeded" }, "context_overflow"],
-    [{ unified: "other", raw: "compaction" }, "unknown"],
+    [{ unified: "other", raw: "compaction" }, "paused"],
+    [{ unified: "other", raw: "a word of tomorrow" }, "unknown"],
     [{ unified: "a new one", raw: "stop" }, "stop"],
     ["stop", "stop"],
   ] as const)("ends by the provider's word where it is more exact: %j", async (finishReason, terminalReason) => {
