@@ -99,7 +99,11 @@ module.exports = {
       "A thread runs turns in journals, and reads what their children used; a judge looks at it from outside.",
     ),
     room("hosts/judge", [HOST, TIMERS, "^src/hosts/(run|journal|thread)/"], "A judge rules on what a thread did."),
-    room("hosts/opentelemetry", [HOST, TIMERS, "^src/hosts/run/"], "Spans and metrics around any host and any loop."),
+    room(
+      "hosts/opentelemetry",
+      [HOST, TIMERS, "^src/hosts/run/", "^src/hosts/models/prices\\.ts$"],
+      "Spans and metrics around any host and any loop.",
+    ),
     room(
       "hosts/restate",
       [HOST, TIMERS, "^src/hosts/(run|journal|thread)/"],
@@ -123,11 +127,16 @@ module.exports = {
     room("cli/workspace", [HOSTS, "^src/cli/terminal/"], "Folders and the tools that read and write them; they know no command."),
     room("cli/planner", [HOSTS, "^src/cli/(terminal|workspace)/"], "The embedded model answers requests; it knows no command."),
     room("cli/mcp", [HOSTS, "^src/cli/terminal/"], "The MCP servers of a command: which they are, and how they start and end; it knows no command."),
+    room("cli/model", [HOSTS, "^src/cli/terminal/"], "The model of a command: where it is, how it is called and what it costs; it knows no command."),
     room("cli/approvals", [HOSTS, "^src/cli/(terminal|workspace)/"], "What is asked about held calls, and how; it knows no command."),
-    room("cli/trust", [HOSTS, "^src/cli/(terminal|approvals|mcp)/"], "Whose settings count; it knows no command."),
-    room("cli/run", [HOSTS, "^src/cli/(terminal|workspace|approvals|planner|trust|mcp)/"], "A run is one turn; goals and journals build on it."),
-    room("cli/goal", [HOSTS, "^src/cli/(terminal|workspace|approvals|trust|run|mcp)/"], "A goal is many runs; it knows no journal command."),
-    room("cli/journal", [HOSTS, "^src/cli/(terminal|approvals|trust|run)/"], "Journal commands read what runs wrote; they know no goal."),
+    room("cli/trust", [HOSTS, "^src/cli/(terminal|approvals|mcp|model)/"], "Whose settings count; it knows no command."),
+    room(
+      "cli/run",
+      [HOSTS, "^src/cli/(terminal|workspace|approvals|planner|trust|mcp|model)/"],
+      "A run is one turn; goals and journals build on it.",
+    ),
+    room("cli/goal", [HOSTS, "^src/cli/(terminal|workspace|approvals|trust|run|mcp|model)/"], "A goal is many runs; it knows no journal command."),
+    room("cli/journal", [HOSTS, "^src/cli/(terminal|approvals|trust|run|model)/"], "Journal commands read what runs wrote; they know no goal."),
     room(
       "cli/decide",
       [HOSTS, "^src/cli/(terminal|approvals|trust|run|goal)/"],

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, test } from "vitest"
-import { windowOf } from "../../src/cli/run/listed-window.ts"
+import { windowOf } from "../../src/cli/model/listed-window.ts"
 import { fill, newFolder, runCli, serve } from "./harness.ts"
 
 /** A folder of 600 files, whose list alone is longer than the window, with 32 comments to read around. */

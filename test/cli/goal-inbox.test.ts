@@ -3,8 +3,9 @@ import { join } from "node:path"
 import { describe, expect, it } from "vitest"
 import { Inbox, newRequestId } from "../../src/cli/goal/control/inbox.ts"
 import type { RequestHandler, ResolvedRequest } from "../../src/cli/goal/control/requests.ts"
-import { money, seconds } from "../../src/cli/goal/goal-format.ts"
-import { readMicros, readPrice } from "../../src/cli/goal/goal-settings.ts"
+import { seconds } from "../../src/cli/goal/goal-format.ts"
+import { readMicros } from "../../src/cli/goal/goal-settings.ts"
+import { money } from "../../src/cli/model/prices.ts"
 import { readSeconds } from "../../src/cli/terminal/args.ts"
 import { CliError } from "../../src/cli/terminal/errors.ts"
 import { newFolder } from "./harness.ts"
@@ -131,7 +132,6 @@ describe("amounts", () => {
   it("are parsed with their units", () => {
     expect(["90s", "10m", "1h30m", "2d", "5min"].map((text) => readSeconds("--t", text))).toEqual([90, 600, 5400, 172800, 300])
     expect(["0.50", "3", "0.000001"].map((text) => readMicros("--c", text))).toEqual([500000, 3000000, 1])
-    expect(["0", "1.25"].map((text) => readPrice("--p", text))).toEqual([0, 1.25])
   })
 
   it.each(["", "10", "m", "0s", "-1s", "1.5h", "1y", "10 m"])("%j is not a duration", (text) => {
@@ -144,6 +144,6 @@ describe("amounts", () => {
 
   it("are formatted", () => {
     expect([0, 59, 60, 65, 600, 3600, 5400, 90000].map(seconds)).toEqual(["0 s", "59 s", "1 min", "1 min 5 s", "10 min", "1 h", "1 h 30 min", "25 h"])
-    expect([500000, 12345, 1, 3000000].map(money)).toEqual(["0.50", "0.012345", "0.000001", "3.00"])
+    expect([500000, 12345, 1, 3000000].map(money)).toEqual(["$0.50", "$0.012345", "$0.000001", "$3.00"])
   })
 })

@@ -166,7 +166,7 @@ describe("a goal that is started again with --resume", () => {
   it("accepts the budgets and the contract that it has, also those it had before it was extended, and no others", async () => {
     const base = fill(newFolder(), { "dir/a.txt": "a", "one.txt": "outcome: A report.\n", "two.txt": "outcome: Another report.\n" })
     const { url } = await talker()
-    const at = ["--dir", "dir", "--base-url", url, "--model", "tiny", "--resume", "--price-in", "1", "--price-out", "1"]
+    const at = ["--dir", "dir", "--base-url", url, "--model", "tiny", "--resume", "--price", "1,1"]
     const again = async (contract: string, ...budgets: readonly string[]): Promise<Ran> =>
       goal(base, ...at, "--contract", contract, ...budgets, "Do it.")
     const begun = ["--budget-tokens", "none", "--budget-cost", "0.5", "--budget-time", "10m"]
@@ -215,10 +215,13 @@ describe("the judge's model", () => {
 
   it.each([
     [["--judge-model", "x"], "--judge-model needs a judge: --judge checklist or --judge freeform."],
-    [["--judge", "freeform", "--judge-model", "x"], "--judge-model x needs an endpoint: --judge-base-url URL."],
+    [["--judge", "freeform", "--judge-model", "x"], "--judge-model x needs an endpoint: --judge-provider NAME or --judge-base-url URL."],
     [["--judge", "freeform", "--judge-base-url", "ftp://x"], "--judge-base-url ftp://x is not an http or https URL."],
     [["--judge", "freeform", "--judge-base-url", "http://x"], "--judge-base-url needs the model's name at the endpoint: --judge-model NAME."],
-    [["--judge", "freeform", "--judge-api-key-env", "K"], "--judge-api-key-env needs the judge's endpoint: --judge-base-url URL."],
+    [
+      ["--judge", "freeform", "--judge-api-key-env", "K"],
+      "--judge-api-key-env needs the judge's endpoint: --judge-provider NAME or --judge-base-url URL.",
+    ],
     [["--check", " "], '--check is empty. Pass a command, such as --check "npm test".'],
     [["--check", "a", "--check", "a"], "--check a was given twice."],
     [["--contract", "none.txt"], "none.txt cannot be read: it does not exist. Pass a readable file with --contract."],

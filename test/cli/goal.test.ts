@@ -111,7 +111,7 @@ describe("turn-machine goal", () => {
 
   it("stops at a cost budget and at the limit of continuations, and shows the reason", async () => {
     const { base } = newShop()
-    const costly = await goal(base, ...ON_SHOP, "--state", "costly", "--budget-cost", "0.002", "--price-in", "1", "--price-out", "2")
+    const costly = await goal(base, ...ON_SHOP, "--state", "costly", "--budget-cost", "0.002", "--price", "1,2")
     expect(costly.exitCode).toBe(1)
     expect(costly.stdout).toMatch(/why {6}Stopped: the cost budget is used up \(cost in micro-units: \d+ of 2000(?:, \d+ over)?\)/)
     expect(costly.stdout).toContain("turn-machine goal resume --add-cost 0.50 --state costly\n")
@@ -189,8 +189,11 @@ describe("turn-machine goal", () => {
   it.each([
     [["--budget-tokens", "0"], '--budget-tokens takes a whole number from 1 to 1000000000000, not "0".'],
     [["--budget-time", "10"], '--budget-time takes a duration with a unit, such as 90s, 10m or 1h30m, not "10".'],
-    [["--budget-cost", "1"], "--budget-cost needs prices per million tokens: --price-in and --price-out."],
-    [["--price-in", "1"], "Pass both prices per million tokens: --price-in and --price-out."],
+    [["--budget-cost", "1"], "--budget-cost needs the prices of the model: --price input,output[,cached], in US dollars per million tokens."],
+    [
+      ["--price", "1"],
+      '--price takes the prices of a million tokens in US dollars, as input,output or input,output,cached, such as 1.25,10,0.125, not "1".',
+    ],
     [["--judge", "me"], '--judge takes checklist, freeform or none, not "me".'],
     [["--state", "none/x"], "/none/x cannot be used: it does not exist. Create it, or pass another path with --state."],
     [["  "], "The objective is empty. Describe what to achieve, or omit it for the default."],

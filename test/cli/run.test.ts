@@ -511,8 +511,14 @@ describe("a command that cannot run as given prints one line and exits with 2", 
     ],
     [["run", "--max-iterations", "0"], '--max-iterations takes a whole number from 1 to 10000, not "0".'],
     [["run", "--max-iterations", "2.5"], '--max-iterations takes a whole number from 1 to 10000, not "2.5".'],
-    [["run", "--model", "gpt"], "--model gpt needs an endpoint: --base-url URL. Without one, use --model embedded."],
-    [["run", "--api-key-env", "KEY"], "--api-key-env applies only to a model at an endpoint. Add --base-url and --model, or omit --api-key-env."],
+    [
+      ["run", "--model", "gpt"],
+      "--model gpt needs an endpoint: --provider openai|openai-responses|anthropic|gemini, or --base-url URL. Without one, use --model embedded.",
+    ],
+    [
+      ["run", "--api-key-env", "KEY"],
+      "--api-key-env applies only to a model at an endpoint. Add --provider or --base-url, and --model, or omit --api-key-env.",
+    ],
     [["run", "--base-url", "http://localhost/v1"], "--base-url needs the model's name at the endpoint: --model NAME."],
     [
       ["run", "--base-url", "localhost:1", "--model", "m"],

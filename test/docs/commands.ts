@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { cli } from "../../src/cli/cli.ts"
+import { splitModel } from "../../src/cli/model/providers.ts"
 import { RUN_FLAGS } from "../../src/cli/run/run-settings.ts"
 import { readArgs } from "../../src/cli/terminal/args.ts"
 import { ROOT } from "../built.ts"
@@ -68,7 +69,8 @@ async function commandProblem(
 
 async function runProblem(args: readonly string[], folder: string): Promise<string | undefined> {
   readArgs(args, RUN_FLAGS, "")
-  if (args.includes("--base-url")) return undefined
+  if (args.includes("--base-url") || args.includes("--provider") || splitModel(args[args.indexOf("--model") + 1] ?? "") !== undefined)
+    return undefined
   return cliProblem(["run", ...args], folder)
 }
 

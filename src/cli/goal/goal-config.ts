@@ -1,5 +1,6 @@
 import * as z from "zod"
 import type { JudgeConfig } from "../../drivers/checklist/judge.ts"
+import { costOf } from "../../hosts/models/prices.ts"
 import type { ThreadOptions } from "../../hosts/thread/thread.ts"
 import type { Json } from "../../json.ts"
 import type { TurnConfig } from "../../machine/config.ts"
@@ -10,10 +11,10 @@ import type { GoalCheck } from "../../wire/goal.ts"
 import type { LlmRequest, TokenUsage } from "../../wire/llm.ts"
 import type { ToolSpec } from "../../wire/tool.ts"
 import { hasServers } from "../mcp/mcp-fields.ts"
+import { modelFields } from "../model/model-fields.ts"
+import { StoredPrices } from "../model/prices.ts"
 import { type RunMeta, recordedTools, runConfig, workFields } from "../run/run-config.ts"
 import { oneLine } from "../terminal/format.ts"
-
-const Price = z.number().nonnegative()
 
 /** The settings of a goal in the header of its log. It names the variable of an API key, never the key. */
 export const GoalMeta = z.strictObject({
@@ -27,13 +28,14 @@ export const GoalMeta = z.strictObject({
   /** The judge's model, where it is not the goal's. Without a URL, it is at the same endpoint and has the same key. */
   judgeModel: z.string().exactOptional(),
   judgeBaseUrl: z.string().exactOptional(),
+  judgeProvider: modelFields.provider,
   judgeApiKeyEnv: z.string().exactOptional(),
   /** Commands that must pass before the goal is complete. */
   checks: z.array(z.string()).exactOptional(),
   /** No model call starts that could cross the token budget. */
   hard: z.literal(true).exactOptional(),
-  /** Per million tokens. */
-  prices: z.strictObject({ in: Price, out: Price, cached: Price }).exactOptional(),
+  /** Those of the judge's model, where they are not the goal's. */
+  judgePrices: StoredPrices.exactOptional(),
 })
 export type GoalMeta = Readonly<z.infer<typeof GoalMeta>>
 
@@ -48,34 +50,10 @@ export function readGoalMeta(meta: Json | undefined): GoalMeta | string {
 }
 
 /** The settings that a goal shares with a run. */
-export function runMetaOf(
-  { dir, out, model, baseUrl, apiKeyEnv, maxIterations, contextTokens, mcp, mcpConfig, mcpConfigDigest, edit, approve, approveWithinMs }: GoalMeta,
-  task: string,
-): RunMeta {
-  return {
-    format: "turn-machine/run",
-    version: 2,
-    task,
-    dir,
-    out,
-    model,
-    ...(baseUrl !== undefined && { baseUrl }),
-    ...(apiKeyEnv !== undefined && { apiKeyEnv }),
-    maxIterations,
-    ...(contextTokens !== undefined && { contextTokens }),
-    ...(mcp !== undefined && { mcp }),
-    ...(mcpConfig !== undefined && { mcpConfig }),
-    ...(mcpConfigDigest !== undefined && { mcpConfigDigest }),
-    ...(edit !== undefined && { edit }),
-    ...(approve !== undefined && { approve }),
-    ...(approveWithinMs !== undefined && { approveWithinMs }),
-  }
-}
-
-/** Computes the cost of tokens, in millionths: the price of a million tokens is the price of one in millionths. */
-export function costOf(prices: NonNullable<GoalMeta["prices"]>): (usage: TokenUsage) => number {
-  return ({ inputTokens, cachedInputTokens, outputTokens }) =>
-    Math.round(inputTokens * prices.in + cachedInputTokens * prices.cached + outputTokens * prices.out)
+export function runMetaOf(meta: GoalMeta, task: string): RunMeta {
+  const shared: readonly string[] = Object.keys(workFields)
+  const work = Object.fromEntries(Object.entries(meta).filter(([name]) => shared.includes(name)))
+  return { format: "turn-machine/run", version: 2, task, ...(work as Omit<RunMeta, "format" | "version" | "task">) }
 }
 
 const WORK = `You pursue a goal over several turns. In each turn do one piece of it: look, write what you found into the output folder, and end the turn with a few sentences on what is written so far and what is left.`
@@ -100,7 +78,7 @@ export function goalOptions(meta: GoalMeta, tools: () => readonly ToolSpec[] = (
       ...(judged && { endedBy: "judge" }),
       ...(meta.hard === true && { hardBudget: true }),
     },
-    goal: { ...(meta.prices !== undefined && { costMicros: costOf(meta.prices) }) },
+    goal: { ...(meta.prices !== undefined && { costMicros: costsOf(meta.prices) }) },
     ...(meta.baseUrl !== undefined && { lostUsage }),
     meta,
   }
@@ -130,6 +108,11 @@ function checkName(command: string, number: number): string {
 }
 
 export type CommandCheck = Extract<GoalCheck, { readonly command: unknown }>
+
+/** The cost of tokens in millionths, at some prices. */
+export function costsOf(prices: StoredPrices): (usage: TokenUsage) => number {
+  return (usage) => costOf(usage, prices)
+}
 
 /** Estimates the usage of a call whose answer was lost with its process. */
 function lostUsage(request: LlmRequest): TokenUsage {

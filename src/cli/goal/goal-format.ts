@@ -1,5 +1,6 @@
 import type { Goal, GoalContract, GoalStatus } from "../../wire/goal.ts"
 import type { Message } from "../../wire/message.ts"
+import { money } from "../model/prices.ts"
 import { formatCount, formatDuration, oneLine, plural, sentence } from "../terminal/format.ts"
 import type { Style } from "../terminal/style.ts"
 import type { Waiting } from "./goal-reporter.ts"
@@ -10,11 +11,6 @@ export function seconds(count: number): string {
   if (count < 3_600) return count % 60 === 0 ? `${count / 60} min` : formatDuration(count * 1_000)
   const minutes = Math.floor((count % 3_600) / 60)
   return `${Math.floor(count / 3_600)} h${minutes === 0 ? "" : ` ${minutes} min`}`
-}
-
-/** Millionths as `0.0123`, at least two decimals. */
-export function money(micros: number): string {
-  return (micros / 1_000_000).toFixed(6).replace(/0{1,4}$/, "")
 }
 
 /** The usage of a goal, with its budgets and by how much it exceeds them: one phrase for each. */

@@ -6,7 +6,7 @@ import type { TurnEvent } from "../../wire/event.ts"
 import type { Goal, GoalCheck, GoalCheckResult, GoalOutput } from "../../wire/goal.ts"
 import { plainHeld } from "../approvals/commands.ts"
 import type { ShownServer } from "../mcp/servers.ts"
-import { shownUrl } from "../run/run-settings.ts"
+import { shownUrl } from "../model/model-settings.ts"
 import { plainJson } from "../terminal/format.ts"
 import type { Output } from "../terminal/io.ts"
 import type { RequestResult, ResolvedRequest } from "./control/requests.ts"
@@ -99,10 +99,11 @@ export function goalLines(output: Output): GoalReporter {
   const write = (value: object): void => void output.write(`${plainJson(value)}\n`)
   let place = ""
   return {
-    started({ run: { dir, out, model }, meta: { judge, maxIterations, contextTokens, judgeModel, judgeBaseUrl, checks, hard } }, facts) {
+    started({ run: { dir, out, model }, meta }, facts) {
+      const { judge, maxIterations, contextTokens, judgeModel, judgeProvider, judgeBaseUrl, checks, hard, prices, judgePrices } = meta
       const { goal, state, resumed, checklist, isDefaultBudget = false, watched, servers = [] } = facts
       place = state
-      const endpoint = model.type === "endpoint" ? { baseUrl: shownUrl(model.baseUrl) } : {}
+      const endpoint = model.type === "endpoint" ? { provider: model.provider, baseUrl: shownUrl(model.baseUrl) } : {}
       write({
         type: "goal_started",
         goal,
@@ -114,7 +115,10 @@ export function goalLines(output: Output): GoalReporter {
         ...(contextTokens !== undefined && { contextTokens }),
         judge,
         ...(judgeModel !== undefined && { judgeModel }),
+        ...(judgeProvider !== undefined && { judgeProvider }),
         ...(judgeBaseUrl !== undefined && { judgeBaseUrl: shownUrl(judgeBaseUrl) }),
+        ...(prices !== undefined && { prices }),
+        ...(judgePrices !== undefined && { judgePrices }),
         ...(checks !== undefined && { checks }),
         ...(hard === true && { hard }),
         ...(isDefaultBudget && { isDefaultBudget }),

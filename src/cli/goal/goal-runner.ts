@@ -25,7 +25,7 @@ import { fileTools } from "../workspace/tools.ts"
 import { newRequestId } from "./control/inbox.ts"
 import { createRequestHandler } from "./control/request-handler.ts"
 import type { GoalRequest, RequestResult } from "./control/requests.ts"
-import { checksOf, goalConfig, goalOptions, judgeConfig } from "./goal-config.ts"
+import { checksOf, costsOf, goalConfig, goalOptions, judgeConfig } from "./goal-config.ts"
 import type { GoalFolder } from "./goal-folder.ts"
 import type { GoalReporter } from "./goal-reporter.ts"
 import type { GoalSettings } from "./goal-settings.ts"
@@ -290,6 +290,7 @@ export class GoalRunner {
 
   async #openJudge(takeOver: boolean): Promise<void> {
     const runner = this
+    const { meta } = this.#settings
     this.#judged = await JudgedThread.open(this.#folder.store, this.#thread, {
       takeOver,
       /** Read at the start of each judgement. */
@@ -297,7 +298,8 @@ export class GoalRunner {
         return AbortSignal.any([runner.#controller.signal, runner.#judging.signal])
       },
       host: judgeHost(this.#settings.judge ?? this.#settings.run.model),
-      judge: judgeConfig(this.#settings.meta),
+      judge: judgeConfig(meta),
+      ...(meta.judgePrices !== undefined && { costMicros: costsOf(meta.judgePrices) }),
       onChecklist: (state, decision) => this.#reporter?.checklist(state, decision),
       onJudging: () => this.#reporter?.judging(),
     })

@@ -8,8 +8,10 @@ import type { TurnEvent } from "../../wire/event.ts"
 import type { Goal, GoalCheck, GoalCheckResult, GoalOutput } from "../../wire/goal.ts"
 import { waitingLines, waitingText } from "../approvals/commands.ts"
 import { serverLine } from "../mcp/servers.ts"
-import { modelText, RunScreen } from "../run/run-screen.ts"
-import { shownUrl } from "../run/run-settings.ts"
+import { modelText } from "../model/model-settings.ts"
+import { pricesText } from "../model/prices.ts"
+import { DEFAULT_PROVIDER } from "../model/providers.ts"
+import { RunScreen } from "../run/run-screen.ts"
 import { cutToColumns } from "../terminal/columns.ts"
 import { formatCount, oneLine, plainText, plural, sentence } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
@@ -67,8 +69,8 @@ export class GoalScreen implements GoalReporter {
     this.#estimated = model.type === "embedded"
     this.#warned = goal?.usageEstimated === true
     const budgets = goal === null ? [] : leftOf(goal)
-    const { judge, judgeModel, judgeBaseUrl, checks = [], hard } = meta
-    const judgeAt = judgeModel === undefined ? "" : `, ${oneLine(judgeModel)}${judgeBaseUrl === undefined ? "" : ` at ${shownUrl(judgeBaseUrl)}`}`
+    const { judge, checks = [], hard } = meta
+    const judgeAt = judgeText(meta)
     const which = isDefaultBudget === true ? " (default; change it with --budget-tokens N or none)" : hard === true ? " (hard)" : ""
     this.#fields([
       ["folder", oneLine(dir)],
@@ -76,6 +78,7 @@ export class GoalScreen implements GoalReporter {
       ...contractRows(goal?.contract),
       ["model", modelText(model)],
       ...(meta.contextTokens === undefined ? [] : [["window", `${formatCount(meta.contextTokens)} tokens`] as const]),
+      ...(meta.prices === undefined ? [] : [["prices", pricesText(meta.prices)] as const]),
       ...(judge === "none" ? [] : [["judge", `${judge}${judgeAt}`] as const]),
       ...checks.map((command, index) => [index === 0 ? "checks" : "", oneLine(command)] as const),
       ...servers.map((server, index) => [index === 0 ? "servers" : "", serverLine(server)] as const),
@@ -278,4 +281,10 @@ export class GoalScreen implements GoalReporter {
 
 function sameItem(left: ChecklistItem | undefined, right: ChecklistItem): boolean {
   return left !== undefined && left.status === right.status && left.text === right.text
+}
+
+/** The judge's model, where it is not the goal's. */
+function judgeText({ judgeBaseUrl: baseUrl, judgeModel: name, judgeProvider: provider = DEFAULT_PROVIDER }: GoalSettings["meta"]): string {
+  if (name === undefined) return ""
+  return `, ${baseUrl === undefined ? oneLine(name) : modelText({ type: "endpoint", name, baseUrl, provider })}`
 }

@@ -2,18 +2,11 @@ import { realpath } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
 import { CommandSyntaxError, splitCommand } from "../../hosts/node/split-command.ts"
 import type { SetGoal } from "../../wire/goal.ts"
-import { DEFAULT_RETRIES } from "../run/help.ts"
-import {
-  checkUrl,
-  checkVariable,
-  type Flags,
-  type ModelChoice,
-  RUN_FLAGS,
-  type RunSettings,
-  readKey,
-  resolveRun,
-  workOf,
-} from "../run/run-settings.ts"
+import { DEFAULT_RETRIES } from "../model/help.ts"
+import { checkUrl, checkVariable, isAtHome, keyVariable, type ModelChoice, readKey, readProvider } from "../model/model-settings.ts"
+import { publishedPrices } from "../model/prices.ts"
+import { DEFAULT_PROVIDER, PROVIDERS, splitModel } from "../model/providers.ts"
+import { type Flags, RUN_FLAGS, type RunSettings, resolveRun, workOf } from "../run/run-settings.ts"
 import { readCount, readSeconds } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine } from "../terminal/format.ts"
@@ -29,14 +22,12 @@ export const GOAL_FLAGS = {
   "budget-tokens": { type: "string" },
   "budget-time": { type: "string" },
   "budget-cost": { type: "string" },
-  "price-in": { type: "string" },
-  "price-out": { type: "string" },
-  "price-cached": { type: "string" },
   "max-continuations": { type: "string" },
   hard: { type: "boolean" },
   contract: { type: "string" },
   judge: { type: "string" },
   "judge-model": { type: "string" },
+  "judge-provider": { type: "string" },
   "judge-base-url": { type: "string" },
   "judge-api-key-env": { type: "string" },
   check: { type: "string", multiple: true },
@@ -89,7 +80,7 @@ export async function resolveGoal(flags: GoalFlags, io: Pick<Io, "cwd" | "env">,
     ...model?.meta,
     ...(checks.length > 0 && { checks: [...checks] }),
     ...(hard && { hard }),
-    ...resolvePrices(flags, known),
+    ...goalPrices(flags, known, run, model?.choice),
   }
   const areGiven = confirmed?.when !== "before" || run.mcp.isChanged || JSON.stringify(checks) !== JSON.stringify(confirmed.meta.checks ?? [])
   return { run, meta, judge: model?.choice, areGiven }
@@ -127,7 +118,7 @@ async function realPathOf(path: string): Promise<string> {
 export function resolveBudgets(flags: GoalFlags, { prices, hard }: GoalMeta, models: Pick<GoalSettings, "run" | "judge">): GoalBudgets {
   const given = givenBudgets(flags)
   if (given.costBudgetMicros !== undefined && prices === undefined)
-    throw new CliError("--budget-cost needs prices per million tokens: --price-in and --price-out.")
+    throw new CliError("--budget-cost needs the prices of the model: --price input,output[,cached], in US dollars per million tokens.")
   const isPaid = models.run.model.type === "endpoint" || models.judge?.type === "endpoint"
   const isDefault = isPaid && Object.keys(given).length === 0
   const budgets = isDefault ? { tokenBudget: DEFAULT_BUDGET_TOKENS } : given
@@ -180,7 +171,7 @@ function resolveHard({ hard }: GoalFlags, known: GoalMeta | undefined): true | u
   return hard === true || known?.hard === true ? true : undefined
 }
 
-const JUDGE_FLAGS = ["judge-model", "judge-base-url", "judge-api-key-env"] as const
+const JUDGE_FLAGS = ["judge-model", "judge-provider", "judge-base-url", "judge-api-key-env"] as const
 
 function refuseJudgeFlags(flags: GoalFlags): undefined {
   for (const flag of JUDGE_FLAGS) if (flags[flag] !== undefined) throw new CliError(`--${flag} needs a judge: --judge checklist or --judge freeform.`)
@@ -188,34 +179,56 @@ function refuseJudgeFlags(flags: GoalFlags): undefined {
 
 interface JudgeModel {
   readonly choice: ModelChoice
-  readonly meta: Pick<GoalMeta, "judgeModel" | "judgeBaseUrl" | "judgeApiKeyEnv">
+  readonly meta: Pick<GoalMeta, "judgeModel" | "judgeProvider" | "judgeBaseUrl" | "judgeApiKeyEnv">
 }
 
 /** The judge's model: the goal's, another one at the goal's endpoint, or one at an endpoint of its own, which gets only its own key. */
 function resolveJudgeModel(flags: GoalFlags, known: GoalMeta | undefined, model: ModelChoice, { env }: Pick<Io, "env">): JudgeModel {
-  const name = flags["judge-model"] ?? known?.judgeModel
-  const baseUrl = flags["judge-base-url"] ?? known?.judgeBaseUrl
-  const apiKeyEnv = flags["judge-api-key-env"] ?? known?.judgeApiKeyEnv
-  if (known !== undefined && (name !== known.judgeModel || baseUrl !== known.judgeBaseUrl))
-    throw differsFromStored("judge's model", "--judge-model and --judge-base-url")
+  const given = givenJudge(flags, known, model)
+  const { name = known?.judgeModel } = given
+  const provider = given.provider ?? known?.judgeProvider ?? DEFAULT_PROVIDER
+  // Without an address, a provider that is named is meant where it serves its API.
+  const isNamed = given.provider !== undefined && given.baseUrl === undefined && known?.judgeBaseUrl === undefined
+  const baseUrl = given.baseUrl ?? known?.judgeBaseUrl ?? (isNamed ? PROVIDERS[provider].baseUrl : undefined)
+  const isKnown = name === known?.judgeModel && baseUrl === known?.judgeBaseUrl && provider === (known?.judgeProvider ?? DEFAULT_PROVIDER)
+  if (known !== undefined && !isKnown) throw differsFromStored("judge's model", "--judge-model, --judge-provider and --judge-base-url")
   const limits = { timeoutMs: JUDGE_TIMEOUT_MS }
   if (baseUrl === undefined) {
-    if (apiKeyEnv !== undefined) throw new CliError("--judge-api-key-env needs the judge's endpoint: --judge-base-url URL.")
+    if (flags["judge-api-key-env"] !== undefined)
+      throw new CliError("--judge-api-key-env needs the judge's endpoint: --judge-provider NAME or --judge-base-url URL.")
     if (model.type === "embedded") {
-      if (name !== undefined) throw new CliError(`--judge-model ${oneLine(name)} needs an endpoint: --judge-base-url URL.`)
+      if (name !== undefined) throw new CliError(`--judge-model ${oneLine(name)} needs an endpoint: --judge-provider NAME or --judge-base-url URL.`)
       return { choice: model, meta: {} }
     }
     return { choice: { ...model, ...limits, name: name ?? model.name }, meta: name === undefined ? {} : { judgeModel: name } }
   }
   checkUrl(baseUrl, "--judge-base-url")
-  if (name === undefined) throw new CliError("--judge-base-url needs the model's name at the endpoint: --judge-model NAME.")
+  if (name === undefined) {
+    const flag = given.baseUrl === undefined ? `--judge-provider ${provider}` : "--judge-base-url"
+    throw new CliError(`${flag} needs the model's name at the endpoint: --judge-model NAME.`)
+  }
+  const apiKeyEnv = flags["judge-api-key-env"] ?? known?.judgeApiKeyEnv ?? (isNamed ? keyVariable(provider, env) : undefined)
   if (apiKeyEnv !== undefined) checkVariable(apiKeyEnv, "--judge-api-key-env")
   const retries = model.type === "endpoint" ? model.retries : DEFAULT_RETRIES
   const key = apiKeyEnv === undefined ? {} : { apiKeyEnv, apiKey: readKey(apiKeyEnv, env) }
   return {
-    choice: { type: "endpoint", name, baseUrl, ...key, ...limits, retries },
-    meta: { judgeModel: name, judgeBaseUrl: baseUrl, ...(apiKeyEnv !== undefined && { judgeApiKeyEnv: apiKeyEnv }) },
+    choice: { type: "endpoint", provider, name, baseUrl, ...key, ...limits, retries },
+    meta: {
+      judgeModel: name,
+      judgeBaseUrl: baseUrl,
+      ...(provider !== DEFAULT_PROVIDER && { judgeProvider: provider }),
+      ...(apiKeyEnv !== undefined && { judgeApiKeyEnv: apiKeyEnv }),
+    },
   }
+}
+
+/** What the flags say of the judge's model. A provider before its name counts unless the goal's model is at an address of its own. */
+function givenJudge(flags: GoalFlags, known: GoalMeta | undefined, model: ModelChoice) {
+  const { "judge-model": name, "judge-provider": named, "judge-base-url": baseUrl } = flags
+  const provider = named === undefined ? undefined : readProvider(named, "--judge-provider")
+  const isElsewhere = model.type === "endpoint" && !isAtHome(model)
+  const isWholeName = isElsewhere || provider !== undefined || baseUrl !== undefined || name === known?.judgeModel
+  return { name, provider, baseUrl, ...(name !== undefined && !isWholeName && splitModel(name)) }
 }
 
 function resolveContinuations(flags: GoalFlags, known: GoalMeta | undefined): Pick<GoalMeta, "maxContinuations"> {
@@ -235,19 +248,26 @@ function resolveJudge(flags: GoalFlags, known: GoalMeta | undefined): GoalMeta["
   return judge ?? known?.judge ?? "none"
 }
 
-function resolvePrices(flags: GoalFlags, known: GoalMeta | undefined): Pick<GoalMeta, "prices"> {
-  const { "price-in": priceIn, "price-out": priceOut, "price-cached": priceCached } = flags
-  if (priceIn === undefined && priceOut === undefined && priceCached === undefined) return known?.prices === undefined ? {} : { prices: known.prices }
-  if (priceIn === undefined || priceOut === undefined) throw new CliError("Pass both prices per million tokens: --price-in and --price-out.")
-  const given = readPrice("--price-in", priceIn)
-  const prices = {
-    in: given,
-    out: readPrice("--price-out", priceOut),
-    cached: priceCached === undefined ? given : readPrice("--price-cached", priceCached),
+/** The prices of a goal and of its judge. They do not change on resume, because what was used before has its cost already. */
+function goalPrices(
+  { price }: GoalFlags,
+  known: GoalMeta | undefined,
+  { model, prices }: RunSettings,
+  judge: ModelChoice | undefined,
+): Pick<GoalMeta, "prices" | "judgePrices"> {
+  if (known !== undefined) {
+    if (price !== undefined && JSON.stringify(prices) !== JSON.stringify(known.prices)) throw differsFromStored("price", "--price")
+    const { judgePrices, prices: stored } = known
+    return { ...(stored !== undefined && { prices: stored }), ...(judgePrices !== undefined && { judgePrices }) }
   }
-  const same = known === undefined || JSON.stringify(known.prices) === JSON.stringify(prices)
-  if (!same) throw differsFromStored("price", "--price-in and --price-out")
-  return { prices }
+  if (prices === undefined) return {}
+  const isOther =
+    judge !== undefined && judge.type === "endpoint" && (model.type === "embedded" || judge.name !== model.name || judge.baseUrl !== model.baseUrl)
+  // Prices of the flag are those of all calls.
+  if (price !== undefined || !isOther) return { prices }
+  const judgePrices = publishedPrices(judge)
+  // A cost without the judge's would be a wrong one.
+  return judgePrices === undefined ? {} : { prices, judgePrices }
 }
 
 function differsFromStored(what: string, flags: string): CliError {
@@ -259,10 +279,4 @@ export function readMicros(flag: string, text: string): number {
   const micros = /^\d{1,9}(?:\.\d{1,6})?$/.test(text) ? Math.round(Number(text) * 1_000_000) : Number.NaN
   if (micros > 0) return micros
   throw new CliError(`${flag} takes an amount above 0, such as 0.50, not "${oneLine(text)}".`)
-}
-
-/** Parses a price per million tokens, which may be 0. @throws {CliError} */
-export function readPrice(flag: string, text: string): number {
-  if (/^\d{1,6}(?:\.\d{1,6})?$/.test(text)) return Number(text)
-  throw new CliError(`${flag} takes a price per million tokens, such as 1.25, not "${oneLine(text)}".`)
 }

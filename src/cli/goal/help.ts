@@ -1,4 +1,5 @@
-import { APPROVAL_FLAGS, DEFAULT_MAX_ITERATIONS, DEFAULT_OUT, DEFAULT_RETRIES, DEFAULT_TIMEOUT_MS, MCP_HELP } from "../run/help.ts"
+import { MODEL_HELP } from "../model/help.ts"
+import { APPROVAL_FLAGS, DEFAULT_MAX_ITERATIONS, DEFAULT_OUT, MCP_HELP } from "../run/help.ts"
 import { formatCount } from "../terminal/format.ts"
 import { Wrap } from "../terminal/wrap.ts"
 import type { GoalCommandName } from "./command-line.ts"
@@ -43,9 +44,7 @@ What the goal is
 Budgets (default: ${formatCount(DEFAULT_BUDGET_TOKENS)} tokens for a model at an endpoint if you set no budget, otherwise none)
   --budget-tokens N     tokens, not counting prompt tokens read from the provider's cache; none: no limit
   --budget-time T       time, such as 90s, 10m or 1h30m
-  --budget-cost X       cost, such as 0.50, with these prices per million tokens:
-  --price-in X          prompt tokens          --price-out X   generated tokens
-  --price-cached X      cached prompt tokens (default: --price-in)
+  --budget-cost X       cost in US dollars, such as 0.50; needs known prices: see --price
   --hard                start no model call that could exceed the token budget. Without it, the model may finish its
                         turn, and the end shows by how much the budget was exceeded.
   --max-continuations N pause after this many continuation turns (default: 50)
@@ -54,8 +53,9 @@ Judge (its tokens count)
   --judge none          the model decides when the goal is reached (default)
   --judge checklist     a judge writes a checklist and checks it after each turn
   --judge freeform      a judge rules on the whole goal after each turn
-  --judge-model NAME    another model for the judge, at the same endpoint or at
+  --judge-model NAME    another model for the judge, at the same endpoint, or PROVIDER/NAME at its provider, or at
   --judge-base-url URL  an endpoint of its own, with
+  --judge-provider PROVIDER    the API that it has, as --provider, and
   --judge-api-key-env NAME     the variable that holds its key. It does not get the key of the goal's model.
 
 Changes
@@ -73,9 +73,7 @@ Files and model
   --out DIR             folder to write to (default: ${DEFAULT_OUT} in the current folder). One goal at a time uses it.
   --force               replace files that this program did not write, too
   --model embedded      a small offline planner that surveys the folder part by part (default)
-  --base-url URL, --model NAME, --api-key-env NAME     an OpenAI-compatible endpoint
-  --timeout-ms N        time limit of one model call, in milliseconds (default: ${DEFAULT_TIMEOUT_MS})
-  --retries N           how often to retry a failed model call (default: ${DEFAULT_RETRIES})
+${MODEL_HELP}
   --max-iterations N    the most model calls in each turn (default: ${DEFAULT_MAX_ITERATIONS})
   --context-tokens N    the model's context window. When it is nearly full, a model call summarizes the conversation,
                         and work continues from the summary (default: as the endpoint lists it; off: never)
@@ -85,8 +83,9 @@ Files and model
 Whose settings count
   A resumed goal has the folders, the endpoints, the models, the key variables, the checks and the MCP servers that you
   gave when you started it. A folder that you did not start here, or that was moved or replaced, is refused with exit
-  code 2 until you give --dir, --out and, where it has them, --base-url, --model, --api-key-env, those of the judge,
-  every --check and every --mcp again: see turn-machine run --help. They are shown before anything is sent or run.
+  code 2 until you give --dir, --out and, where it has them, --base-url, --provider, --model, --api-key-env, those of
+  the judge, every --check and every --mcp again: see turn-machine run --help. They are shown before anything is sent
+  or run.
 
 In a terminal, Ctrl-C asks what to do, while the goal continues: stop it, let it continue, or do something else that you
 type, which redirects the turn. A second Ctrl-C stops the goal, and so does the first one without a terminal or while
@@ -100,6 +99,7 @@ Examples
   turn-machine goal --judge checklist
   turn-machine goal --budget-tokens 20000 --budget-time 10m "Survey the docs."
   turn-machine goal --check "npm test" --base-url http://localhost:11434/v1 --model qwen3 "Explain each failing test."
+  turn-machine goal --model anthropic/claude-opus-5 --budget-cost 2 --judge checklist "Survey the docs."
   turn-machine goal say "Look into src first."
   turn-machine goal resume --add-tokens 20000
 `
@@ -212,8 +212,8 @@ Usage
   --no-run              resume the goal without running it here
   --check "COMMAND"     replace the checks of the goal. Repeat the flag for several.
 ${STATE_FLAG}
-  --dir DIR, --out DIR, --base-url URL, --model NAME, --api-key-env NAME, --judge-base-url URL, --judge-model NAME,
-  --judge-api-key-env NAME, --edit, --approve MODE, --approve-within T
+  --dir DIR, --out DIR, --base-url URL, --provider PROVIDER, --model NAME, --api-key-env NAME, --judge-base-url URL,
+  --judge-provider PROVIDER, --judge-model NAME, --judge-api-key-env NAME, --edit, --approve MODE, --approve-within T
                         needed if you did not start the goal here, or moved its folder; the refusal shows them
   --timeout-ms N, --retries N, --force, --take-over, --json     as at the start: turn-machine goal --help
 

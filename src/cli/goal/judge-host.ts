@@ -1,6 +1,6 @@
 import { type Host, LlmCallError } from "../../hosts/host.ts"
+import type { ModelChoice } from "../model/model-settings.ts"
 import { modelHost } from "../run/run.ts"
-import type { ModelChoice } from "../run/run-settings.ts"
 
 /**
  * The host of a judge's model. A judge asks with temperature 0, and some models accept no temperature: then the call is made again without

@@ -10,8 +10,9 @@ import type { ChecklistState } from "../../wire/checklist.ts"
 import type { Goal, GoalCheckMemory, GoalOutput, GoalWait } from "../../wire/goal.ts"
 import type { JournalRecord } from "../../wire/journal.ts"
 import { firstDecision, waitingText } from "../approvals/commands.ts"
+import type { ModelChoice } from "../model/model-settings.ts"
+import { DEFAULT_PROVIDER } from "../model/providers.ts"
 import { writtenFiles } from "../run/reporter.ts"
-import type { ModelChoice } from "../run/run-settings.ts"
 import type { Io } from "../terminal/io.ts"
 import type { GoalMeta } from "./goal-config.ts"
 import type { GoalFolder, StoredGoal } from "./goal-folder.ts"
@@ -241,9 +242,9 @@ function turnOf(output: GoalOutput): number {
 
 /** The settings of a goal as they are shown. */
 function shownSettings(meta: GoalMeta): GoalSettings {
-  const { dir, out, model: name, baseUrl, maxIterations, contextTokens, edit } = meta
+  const { dir, out, model: name, baseUrl, provider = DEFAULT_PROVIDER, maxIterations, contextTokens, edit, prices } = meta
   const model: ModelChoice =
-    baseUrl === undefined ? { type: "embedded", name: "embedded" } : { type: "endpoint", name, baseUrl, timeoutMs: 0, retries: 0 }
+    baseUrl === undefined ? { type: "embedded", name: "embedded" } : { type: "endpoint", provider, name, baseUrl, timeoutMs: 0, retries: 0 }
   return {
     run: {
       task: "",
@@ -253,6 +254,7 @@ function shownSettings(meta: GoalMeta): GoalSettings {
       model,
       maxIterations,
       contextTokens,
+      prices,
       approval: { ...(edit === true && { edit }) },
       mcp: { fields: {}, servers: [], isChanged: false },
     },

@@ -2,9 +2,9 @@ import { type JournalOutline, journalOutline, type OutlineRow } from "../../repl
 import { resume } from "../../replay/replay.ts"
 import type { TurnMachine } from "../../validated-turn-machine.ts"
 import type { JournalRecord } from "../../wire/journal.ts"
+import { storedModelText } from "../model/model-settings.ts"
 import { recordedConfig } from "../run/run-config.ts"
 import { tokensText } from "../run/run-screen.ts"
-import { shownUrl } from "../run/run-settings.ts"
 import { readArgs } from "../terminal/args.ts"
 import { cutToColumns } from "../terminal/columns.ts"
 import { CliError } from "../terminal/errors.ts"
@@ -93,8 +93,7 @@ function writeTable(given: GivenJournal, children: readonly ShownChild[], io: Io
     ["turn", `${oneLine(header.turnId)}${header.at === undefined ? "" : `, started ${dateOf(header.at)} ${clockOf(header.at)}`}`],
     ["driver", `${oneLine(header.driver.name)} version ${header.driver.version}`],
   ]
-  if (typeof meta === "object")
-    fields.push(["model", `${oneLine(meta.model)}${meta.baseUrl === undefined ? "" : ` at ${shownUrl(meta.baseUrl)}`}`], ["task", oneLine(meta.task)])
+  if (typeof meta === "object") fields.push(["model", storedModelText(meta)], ["task", oneLine(meta.task)])
   else fields.push(["writer", `not turn-machine run: ${meta}`])
   const { forkedFrom, dropped, parent, base } = header
   if (parent !== undefined) fields.push(["parent", parentText(parent)])

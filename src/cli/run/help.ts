@@ -1,8 +1,8 @@
+import { DEFAULT_RETRIES, DEFAULT_TIMEOUT_MS, MODEL_HELP } from "../model/help.ts"
+
 export const DEFAULT_TASK = "Find the TODO and FIXME comments in this folder, read around each, and write a report."
 export const DEFAULT_OUT = "turn-machine-out"
 export const DEFAULT_MAX_ITERATIONS = 30
-export const DEFAULT_TIMEOUT_MS = 120_000
-export const DEFAULT_RETRIES = 2
 /** The exit code of a command that stopped because calls wait for a decision. */
 export const SUSPENDED_EXIT_CODE = 3
 
@@ -63,12 +63,7 @@ ${MCP_HELP}
 
 Model
   --model embedded      a small offline planner that finds TODO comments or the words you name (default)
-  --base-url URL        an OpenAI-compatible endpoint, such as http://localhost:11434/v1; needs --model.
-                        The files in DIR that the model reads are sent there.
-  --model NAME          the model's name at the endpoint
-  --api-key-env NAME    the environment variable that holds the key. The key is never printed or saved.
-  --timeout-ms N        time limit of one model call, in milliseconds (default: ${DEFAULT_TIMEOUT_MS})
-  --retries N           how often to retry a failed model call (default: ${DEFAULT_RETRIES})
+${MODEL_HELP}
   --max-iterations N    the most model calls in the turn (default: ${DEFAULT_MAX_ITERATIONS})
   --context-tokens N    the model's context window. When it is nearly full, a model call summarizes the conversation,
                         and work continues from the summary (default: as the endpoint lists it; off: never)
@@ -89,8 +84,9 @@ Whose settings count
   are recorded in $XDG_STATE_HOME/turn-machine (default: ~/.local/state/turn-machine) and never taken from the state
   file, which may have come with the folder, for example from a repository. A file that you did not start here, that was
   moved or replaced, or that has no record, for example without a HOME, is refused with exit code 2 until you give
-  --dir, --out and, for an endpoint, --base-url, --model and --api-key-env again, --edit if it may change files, and
-  its MCP servers. The flags then count, not the file. An --mcp-config file that changed must be given again, too.
+  --dir, --out and, for an endpoint, --base-url, --provider, --model and --api-key-env again, --edit if it may change
+  files, and its MCP servers. The flags then count, not the file. An --mcp-config file that changed must be given
+  again, too.
 
 Output
   --json                one JSON object per line instead of text; the last one has the outcome and usage. Questions are
@@ -114,7 +110,8 @@ Examples
   turn-machine run --edit --state run.json 'Replace "colour" with "color".'
   turn-machine run --base-url http://localhost:11434/v1 --model qwen3 "Explain how this project is built."
   turn-machine run --mcp-config mcp.json --base-url http://localhost:11434/v1 --model qwen3 "Close the stale issues."
-  turn-machine run --base-url https://api.openai.com/v1 --model gpt-5 --api-key-env OPENAI_API_KEY "Review the tests."
+  turn-machine run --model anthropic/claude-opus-5 "Review the tests."
+  turn-machine run --model openai-responses/gpt-5 "Review the tests."
 `
 
 export const RESUME_HELP = `turn-machine resume: resumes a stopped run from its state file.
@@ -126,8 +123,9 @@ The same as turn-machine run --state FILE --resume, but the file must exist. Com
 model call is retried, and a finished turn shows its answer again. It accepts the flags of turn-machine run; these are
 useful here:
 
-  --dir DIR, --out DIR, --base-url URL, --model NAME, --edit, --approve MODE, --approve-within T, --mcp "COMMAND",
-  --mcp-config FILE     needed, with --api-key-env, if you did not start the run, or moved its file; see
+  --dir DIR, --out DIR, --base-url URL, --provider PROVIDER, --model NAME, --edit, --approve MODE, --approve-within T,
+  --mcp "COMMAND", --mcp-config FILE
+                        needed, with --api-key-env, if you did not start the run, or moved its file; see
                         turn-machine run --help. The refusal shows what the file asks for.
   --api-key-env NAME    the environment variable that holds the key, if its name changed
   --timeout-ms N        time limit of one model call, in milliseconds (default: ${DEFAULT_TIMEOUT_MS})

@@ -1,3 +1,4 @@
+import { costOf } from "../../hosts/models/prices.ts"
 import { parseJson } from "../../json.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import { isCompaction } from "../../projectors/view.ts"
@@ -6,11 +7,13 @@ import type { Outcome, TurnEvent } from "../../wire/event.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
 import { plainHeld } from "../approvals/commands.ts"
 import type { ShownServer } from "../mcp/servers.ts"
+import { shownUrl } from "../model/model-settings.ts"
+import type { StoredPrices } from "../model/prices.ts"
 import { plainJson } from "../terminal/format.ts"
 import type { Output } from "../terminal/io.ts"
 import type { Written } from "../workspace/out-folder.ts"
 import { SUSPENDED_EXIT_CODE } from "./help.ts"
-import { type RunSettings, shownUrl } from "./run-settings.ts"
+import type { RunSettings } from "./run-settings.ts"
 
 /** Shows the progress and the result of a run. */
 export interface Reporter {
@@ -62,12 +65,14 @@ export interface RunTotals {
   readonly modelCalls: number
   readonly toolCalls: number
   readonly usage: TokenUsage
+  /** In millionths of a dollar. Absent: the prices are not known. */
+  readonly costMicros?: number
   /** Files written, relative to the output folder, in the order in which they were first written. */
   readonly files: readonly string[]
 }
 
 /** Computes the totals of a turn from its messages. */
-export function totalsOf(machine: TurnMachine): RunTotals {
+export function totalsOf(machine: TurnMachine, prices?: StoredPrices): RunTotals {
   let modelCalls = 0
   let toolCalls = 0
   for (const { role, parts } of machine.messages) {
@@ -79,7 +84,15 @@ export function totalsOf(machine: TurnMachine): RunTotals {
   // Iterations count from 0. A turn that reached its limit points at the one that was not allowed.
   const { outcome, iteration } = machine
   const atLimit = outcome?.type === "stopped" && outcome.stop.type === "max_iterations"
-  return { iterations: atLimit ? iteration : iteration + 1, modelCalls, toolCalls, usage: machine.usage, files: writtenFiles(machine.messages) }
+  const { usage } = machine
+  return {
+    iterations: atLimit ? iteration : iteration + 1,
+    modelCalls,
+    toolCalls,
+    usage,
+    ...(prices !== undefined && { costMicros: costOf(usage, prices) }),
+    files: writtenFiles(machine.messages),
+  }
 }
 
 /** The files that the tool calls in some messages wrote, relative to the output folder. */
@@ -101,8 +114,8 @@ export function writtenFiles(messages: Iterable<TurnMachine["messages"][number]>
 export function jsonLines(output: Output): Reporter {
   const write = (value: object): void => void output.write(`${plainJson(value)}\n`)
   return {
-    started({ task, dir, out, model, maxIterations, contextTokens }, { state, resumedAt, servers }) {
-      const endpoint = model.type === "endpoint" ? { baseUrl: shownUrl(model.baseUrl) } : {}
+    started({ task, dir, out, model, maxIterations, contextTokens, prices }, { state, resumedAt, servers }) {
+      const endpoint = model.type === "endpoint" ? { provider: model.provider, baseUrl: shownUrl(model.baseUrl) } : {}
       write({
         type: "run_started",
         task,
@@ -112,6 +125,7 @@ export function jsonLines(output: Output): Reporter {
         ...endpoint,
         maxIterations,
         contextTokens,
+        prices,
         state,
         resumed: resumedAt !== undefined,
         servers,

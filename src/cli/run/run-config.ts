@@ -10,6 +10,8 @@ import type { TurnStart } from "../../wire/config.ts"
 import type { ToolSpec } from "../../wire/tool.ts"
 import { type Approval, approvalFields, withApproval } from "../approvals/policy.ts"
 import { hasServers, type McpFields, mcpFields } from "../mcp/mcp-fields.ts"
+import { modelFields } from "../model/model-fields.ts"
+import { StoredPrices } from "../model/prices.ts"
 import { oneLine } from "../terminal/format.ts"
 import { EditFolder } from "../workspace/edit-folder.ts"
 import { Folder } from "../workspace/folder.ts"
@@ -22,13 +24,13 @@ export const workFields = {
   dir: z.string(),
   /** Absolute path of the folder to write to. */
   out: z.string(),
-  model: z.string(),
-  baseUrl: z.string().exactOptional(),
-  apiKeyEnv: z.string().exactOptional(),
+  ...modelFields,
   /** Of each turn. */
   maxIterations: z.int().positive(),
   /** The context window of the model, in tokens. Absent: unknown, and nothing is compacted. */
   contextTokens: z.int().positive().exactOptional(),
+  /** Absent: unknown, and no cost is shown. */
+  prices: StoredPrices.exactOptional(),
   ...mcpFields,
   ...approvalFields,
 }

@@ -5,13 +5,15 @@ import { callName, waitingLines, waitingText } from "../approvals/commands.ts"
 import { heldLine } from "../approvals/held-lines.ts"
 import { decisionWords } from "../approvals/words.ts"
 import { serverLine } from "../mcp/servers.ts"
+import { modelText } from "../model/model-settings.ts"
+import { costText, pricesText, type StoredPrices } from "../model/prices.ts"
 import { columnsOf, cutToColumns, padToColumns } from "../terminal/columns.ts"
 import { formatCount, formatDuration, oneLine, plural, shellWord } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import { INDENT, Screen } from "../terminal/screen.ts"
 import { widthOf } from "../terminal/style.ts"
 import type { Reporter, RunEnd, RunPause, RunStart, RunSuspension, RunTotals } from "./reporter.ts"
-import { type RunSettings, shownUrl } from "./run-settings.ts"
+import type { RunSettings } from "./run-settings.ts"
 import { toolLine } from "./tool-line.ts"
 
 /** Terminals narrower than this get no columns in the lines of tool calls. */
@@ -30,6 +32,7 @@ export class RunScreen implements Reporter {
   readonly #width: number
   #out = ""
   #estimated = false
+  #prices: StoredPrices | undefined
   #usage: TokenUsage | undefined
 
   constructor(io: Pick<Io, "stdout" | "env" | "cwd">, screen: Screen = new Screen(io)) {
@@ -40,8 +43,9 @@ export class RunScreen implements Reporter {
   }
 
   started(settings: RunSettings, { state, resumedAt, servers = [] }: RunStart): void {
-    const { task, dir, out, model, contextTokens } = settings
+    const { task, dir, out, model, contextTokens, prices } = settings
     this.#out = out
+    this.#prices = prices
     this.#estimated = model.type === "embedded"
     const resumed = resumedAt === undefined ? "" : ` (resumed at iteration ${resumedAt + 1})`
     this.#screen.fields([
@@ -49,6 +53,7 @@ export class RunScreen implements Reporter {
       ["task", oneLine(task)],
       ["model", modelText(model)],
       ...(contextTokens === undefined ? [] : [["window", `${formatCount(contextTokens)} tokens`] as const]),
+      ...(prices === undefined ? [] : [["prices", pricesText(prices)] as const]),
       ...servers.map((server, index) => [index === 0 ? "servers" : "", serverLine(server)] as const),
       ...(state === undefined ? [] : [["state", `${this.#screen.shortPath(state)}${resumed}`] as const]),
     ])
@@ -169,6 +174,7 @@ export class RunScreen implements Reporter {
 
   #summary(outcome: string, totals: RunTotals, durationMs: number): void {
     const { iterations, modelCalls, toolCalls, usage, files } = totals
+    const cost = costText(usage, this.#prices)
     this.#screen.line("")
     this.#screen.fields([
       ["outcome", outcome],
@@ -177,6 +183,7 @@ export class RunScreen implements Reporter {
         `${plural(iterations, "iteration")}, ${plural(modelCalls, "model call")}, ${plural(toolCalls, "tool call")}, ${formatDuration(durationMs)}`,
       ],
       ["tokens", `${tokensText(usage)}${this.#estimated ? " (estimated)" : ""}`],
+      ...(cost === undefined ? [] : [["cost", cost] as const]),
       ...files.map((file, index) => [index === 0 ? "written" : "", this.#screen.shortPath(resolve(this.#out, file))] as const),
     ])
   }
@@ -189,11 +196,6 @@ export class RunScreen implements Reporter {
     this.#screen.text(finish.type === "assistant_message" ? finish.text : JSON.stringify(finish.value))
     this.#screen.endText()
   }
-}
-
-/** A model and where it runs. */
-export function modelText(model: RunSettings["model"]): string {
-  return model.type === "embedded" ? "embedded planner, no network" : `${oneLine(model.name)} at ${shownUrl(model.baseUrl)}`
 }
 
 /** Token counts by bucket. */

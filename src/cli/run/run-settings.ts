@@ -5,6 +5,9 @@ import { fileReason } from "../../hosts/node/file-error.ts"
 import { APPROVE_MODES, type Approval, type ApproveMode } from "../approvals/policy.ts"
 import { hasServers, type McpFields } from "../mcp/mcp-fields.ts"
 import { MCP_FLAGS, type McpSettings, resolveMcp } from "../mcp/mcp-settings.ts"
+import { listedWindow } from "../model/listed-window.ts"
+import { differsFromSaved, MODEL_FLAGS, type ModelChoice, modelMeta, resolveModel, withKey } from "../model/model-settings.ts"
+import { resolvePrices, type StoredPrices } from "../model/prices.ts"
 import { didYouMean, type FlagSpecs, readCount, readSeconds } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine } from "../terminal/format.ts"
@@ -12,19 +15,15 @@ import type { Io } from "../terminal/io.ts"
 import type { Confirmed } from "../trust/confirm.ts"
 import type { WorkSettings } from "../trust/own-states.ts"
 import { checkWritable } from "../workspace/out-folder.ts"
-import { DEFAULT_MAX_ITERATIONS, DEFAULT_OUT, DEFAULT_RETRIES, DEFAULT_TASK, DEFAULT_TIMEOUT_MS } from "./help.ts"
-import { listedWindow } from "./listed-window.ts"
+import { DEFAULT_MAX_ITERATIONS, DEFAULT_OUT, DEFAULT_TASK } from "./help.ts"
 import type { RunMeta } from "./run-config.ts"
 
 export const RUN_FLAGS = {
   dir: { type: "string" },
   out: { type: "string" },
   force: { type: "boolean" },
-  model: { type: "string" },
-  "base-url": { type: "string" },
-  "api-key-env": { type: "string" },
-  "timeout-ms": { type: "string" },
-  retries: { type: "string" },
+  ...MODEL_FLAGS,
+  price: { type: "string" },
   "max-iterations": { type: "string" },
   "context-tokens": { type: "string" },
   edit: { type: "boolean" },
@@ -46,18 +45,6 @@ export type Flags<Specs extends FlagSpecs> = {
 }
 export type RunFlags = Flags<typeof RUN_FLAGS>
 
-export type ModelChoice =
-  | { readonly type: "embedded"; readonly name: "embedded" }
-  | {
-      readonly type: "endpoint"
-      readonly name: string
-      readonly baseUrl: string
-      readonly apiKeyEnv?: string
-      readonly apiKey?: string
-      readonly timeoutMs: number
-      readonly retries: number
-    }
-
 /** The settings of a run, with defaults filled in and paths resolved. */
 export interface RunSettings {
   readonly task: string
@@ -70,6 +57,8 @@ export interface RunSettings {
   readonly maxIterations: number
   /** The context window of the model, in tokens. `undefined`: unknown, and nothing is compacted. */
   readonly contextTokens: number | undefined
+  /** `undefined`: unknown, and no cost is shown. */
+  readonly prices: StoredPrices | undefined
   readonly approval: Approval
   readonly mcp: McpSettings
 }
@@ -88,7 +77,7 @@ export async function resolveRun(
   const saved = confirmed?.meta
   // Settings of a state that is not known to be the user's come from the flags alone.
   const known = confirmed?.when === "before" ? saved : undefined
-  const model = resolveModel(flags, saved, known)
+  const model = resolveModel(flags, env, saved, known)
   const task = await resolveTask(words, flags, cwd, saved)
   const dir = await resolveDir(flags.dir, cwd, known)
   const out = await resolveOut(flags.out, cwd, known)
@@ -103,6 +92,7 @@ export async function resolveRun(
     model: withItsKey,
     maxIterations: limit,
     contextTokens: await resolveWindow(flags["context-tokens"], withItsKey, saved, isOver),
+    prices: resolvePrices(flags.price, withItsKey, saved),
     approval: resolveApproval(flags, saved, known, isOver, hasServers(mcp.fields)),
     mcp,
   }
@@ -135,19 +125,10 @@ function mcpFieldsOf({ mcp, mcpConfig, mcpConfigDigest }: McpFields = {}): McpFi
   }
 }
 
-/** Reads the key, once the endpoint that it is sent to is settled. */
-function withKey(model: ModelChoice, env: Io["env"]): ModelChoice {
-  return model.type === "embedded" || model.apiKeyEnv === undefined ? model : { ...model, apiKey: readKey(model.apiKeyEnv, env) }
-}
-
 /** The settings that decide what is read and written, and where a key is sent. */
 export function workOf({ dir, out, model, approval, mcp }: RunSettings): WorkSettings {
-  const { type, name } = model
   const { mcp: commands, ...config } = mcp.fields
-  const more = { ...approval, ...(commands !== undefined && { mcp: [...commands] }), ...config }
-  if (type === "embedded") return { dir, out, model: name, ...more }
-  const { baseUrl, apiKeyEnv } = model
-  return { dir, out, model: name, baseUrl, ...(apiKeyEnv !== undefined && { apiKeyEnv }), ...more }
+  return { dir, out, ...modelMeta(model), ...approval, ...(commands !== undefined && { mcp: [...commands] }), ...config }
 }
 
 /** The limit cannot change on resume: under another one the recorded turn might have ended earlier. */
@@ -260,79 +241,6 @@ async function resolveOut(given: string | undefined, cwd: string, saved: RunMeta
 export async function checkDefault(path: string, flag: string): Promise<void> {
   const found = await lstat(path).catch(() => undefined)
   if (found?.isSymbolicLink() === true) throw new CliError(`${path} is a link. To use the folder that it leads to, pass ${flag} with its path.`)
-}
-
-function resolveModel(flags: RunFlags, saved: RunMeta | undefined, known: RunMeta | undefined): ModelChoice {
-  const { model: givenName, "base-url": givenUrl } = flags
-  if (saved !== undefined && givenName !== undefined && givenName !== saved.model) throw differsFromSaved("model", saved.model, "--model")
-  const isOther = known === undefined ? saved?.baseUrl === undefined : givenUrl !== known.baseUrl
-  if (saved !== undefined && givenUrl !== undefined && isOther)
-    throw differsFromSaved("endpoint", saved.baseUrl === undefined ? "none" : shownUrl(saved.baseUrl), "--base-url")
-  const baseUrl = givenUrl ?? known?.baseUrl
-  const name = givenName ?? saved?.model ?? (baseUrl === undefined ? "embedded" : undefined)
-
-  if (baseUrl === undefined) {
-    if (name !== "embedded")
-      throw new CliError(`--model ${oneLine(name ?? "")} needs an endpoint: --base-url URL. Without one, use --model embedded.`)
-    for (const flag of ["api-key-env", "timeout-ms", "retries"] as const) {
-      if (flags[flag] !== undefined)
-        throw new CliError(`--${flag} applies only to a model at an endpoint. Add --base-url and --model, or omit --${flag}.`)
-    }
-    return { type: "embedded", name }
-  }
-  checkUrl(baseUrl)
-  if (name === undefined || name === "embedded") throw new CliError("--base-url needs the model's name at the endpoint: --model NAME.")
-  const apiKeyEnv = flags["api-key-env"] ?? known?.apiKeyEnv
-  if (apiKeyEnv !== undefined) checkVariable(apiKeyEnv)
-  return {
-    type: "endpoint",
-    name,
-    baseUrl,
-    ...(apiKeyEnv !== undefined && { apiKeyEnv }),
-    timeoutMs: flags["timeout-ms"] === undefined ? DEFAULT_TIMEOUT_MS : readCount("--timeout-ms", flags["timeout-ms"], 1, 2_000_000_000),
-    retries: flags.retries === undefined ? DEFAULT_RETRIES : readCount("--retries", flags.retries, 0, 100),
-  }
-}
-
-/** @throws {CliError} the URL is not of an endpoint, or has a secret in it. `flag`: the flag that gives it; its key's flag has the same start. */
-export function checkUrl(baseUrl: string, flag = "--base-url"): void {
-  const url = URL.canParse(baseUrl) ? new URL(baseUrl) : undefined
-  if (url === undefined || !/^https?:$/.test(url.protocol)) {
-    throw new CliError(`${flag} ${oneLine(baseUrl)} is not an http or https URL. Pass one like http://localhost:11434/v1.`)
-  }
-  // The message does not show the URL, which contains a secret.
-  if (url.username !== "" || url.password !== "")
-    throw new CliError(
-      `${flag} must not contain a user name or password. Put the key into an environment variable and pass its name with ${flag.replace("base-url", "api-key-env")}.`,
-    )
-}
-
-/** The URL of an endpoint without its query, which may contain a key. */
-export function shownUrl(baseUrl: string): string {
-  return oneLine(baseUrl).replace(/[?#].*$/, "")
-}
-
-/** @throws {CliError} the name is not of an environment variable */
-export function checkVariable(name: string, flag = "--api-key-env"): void {
-  if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
-    // The message does not show the value, which may be the key itself.
-    throw new CliError(`${flag} takes the name of an environment variable, such as OPENAI_API_KEY, not the key itself.`)
-  }
-}
-
-/** @throws {CliError} the variable is not set, or is not a key */
-export function readKey(name: string, env: Io["env"]): string {
-  const key = env[name]?.trim() ?? ""
-  if (key === "") throw new CliError(`The environment variable ${name} is not set or is empty. Set it to the key: export ${name}=…`)
-  if (!/^[\x21-\x7e]+$/.test(key))
-    throw new CliError(`The environment variable ${name} contains characters that keys do not have. Set it to the key alone.`)
-  return key
-}
-
-function differsFromSaved(what: string, saved: string, flag: string): CliError {
-  return new CliError(
-    `The state file was written for another ${what} (${oneLine(saved)}). To resume it, omit ${flag === "task" ? "the task" : flag}; for a new run, pass another --state path.`,
-  )
 }
 
 function shorten(task: string): string {

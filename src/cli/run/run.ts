@@ -3,7 +3,6 @@ import { resolve } from "node:path"
 import { type Host, LlmCallError, type Suspended } from "../../hosts/host.ts"
 import { memoryJournalStore } from "../../hosts/journal/memory.ts"
 import { TurnJournal } from "../../hosts/journal/turn-journal.ts"
-import { openAiCompatible } from "../../hosts/models/openai-compatible.ts"
 import { runTurn } from "../../hosts/run/run-turn.ts"
 import { redirectRun } from "../../hosts/run/wake-run.ts"
 import { type LiveToolbox, mergeToolboxes, syncTools } from "../../hosts/tools/merge-toolboxes.ts"
@@ -20,6 +19,7 @@ import { Asker, gated, loginName, OutputGate } from "../approvals/asker.ts"
 import { ApprovalPrompt } from "../approvals/prompt.ts"
 import { hasServers } from "../mcp/mcp-fields.ts"
 import { type ShownServer, startServers } from "../mcp/servers.ts"
+import { endpointHost, type ModelChoice, shownUrl } from "../model/model-settings.ts"
 import { plan } from "../planner/planner.ts"
 import { readArgs } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
@@ -32,11 +32,11 @@ import { Folder, isInside } from "../workspace/folder.ts"
 import { OutFolder } from "../workspace/out-folder.ts"
 import { fileTools } from "../workspace/tools.ts"
 import { RESUME_HELP, RUN_HELP, SUSPENDED_EXIT_CODE } from "./help.ts"
-import { jsonLines, type Reporter, totalsOf } from "./reporter.ts"
+import { jsonLines, type Reporter, type RunTotals, totalsOf } from "./reporter.ts"
 import type { RunMeta } from "./run-config.ts"
 import { runConfig, runStart } from "./run-config.ts"
 import { RunScreen } from "./run-screen.ts"
-import { type ModelChoice, RUN_FLAGS, type RunFlags, type RunSettings, resolveRun, shownUrl, workOf } from "./run-settings.ts"
+import { RUN_FLAGS, type RunFlags, type RunSettings, resolveRun, workOf } from "./run-settings.ts"
 import { type OpenOptions, RunState } from "./run-state.ts"
 import { StopMenu, type StopMenuOptions } from "./stop-menu.ts"
 
@@ -184,8 +184,8 @@ class Run {
     tools: readonly ToolSpec[],
     options: OpenOptions,
   ): Promise<{ readonly machine: TurnMachine; readonly journal: TurnJournal | undefined; readonly config: TurnConfig }> {
-    const { task, maxIterations, contextTokens } = this.#settings
-    const window = contextTokens === undefined ? {} : { contextTokens }
+    const { task, maxIterations, contextTokens, prices } = this.#settings
+    const window = { ...(contextTokens !== undefined && { contextTokens }), ...(prices !== undefined && { prices }) }
     const meta: RunMeta = { format: "turn-machine/run", version: 2, task, ...workOf(this.#settings), maxIterations, ...window }
     const config = runConfig(meta, tools)
     const start = runStart(task)
@@ -239,7 +239,7 @@ class Run {
       if (result === "paused") {
         this.#asker.close("Stopped.")
         await this.#state?.close()
-        this.#reporter.paused({ state: this.#state?.path ?? "", totals: totalsOf(machine), durationMs: this.#elapsedMs() })
+        this.#reporter.paused({ state: this.#state?.path ?? "", totals: this.#totals(machine), durationMs: this.#elapsedMs() })
       }
       return result
     } finally {
@@ -252,13 +252,13 @@ class Run {
   async #suspended(machine: TurnMachine, { held, pending }: Suspended): Promise<number> {
     const { path = "" } = this.#state ?? {}
     await this.#state?.close()
-    this.#reporter.suspended({ state: path, held, pending, totals: totalsOf(machine), durationMs: this.#elapsedMs() })
+    this.#reporter.suspended({ state: path, held, pending, totals: this.#totals(machine), durationMs: this.#elapsedMs() })
     return SUSPENDED_EXIT_CODE
   }
 
   #end(machine: TurnMachine, outcome: Outcome, again: boolean): number {
     const exitCode = outcome.type === "finished" ? 0 : 1
-    const totals = totalsOf(machine)
+    const totals = this.#totals(machine)
     this.#reporter.ended({ outcome, totals, durationMs: this.#elapsedMs(), exitCode, again })
     if (outcome.type !== "finished") this.#io.stderr.write(`turn-machine: ${oneLine(this.#whyStopped(outcome, totals.iterations))}\n`)
     return exitCode
@@ -295,6 +295,10 @@ class Run {
     }
   }
 
+  #totals(machine: TurnMachine): RunTotals {
+    return totalsOf(machine, this.#settings.prices)
+  }
+
   /** Milliseconds spent on the turn in this process and earlier ones. */
   #elapsedMs(): number {
     return (this.#state?.workedMs ?? 0) + performance.now() - this.#startedAt
@@ -304,8 +308,7 @@ class Run {
 /** The host's model call for a chosen model. `contextTokens`: the window of the embedded model, which refuses longer requests. */
 export function modelHost(model: ModelChoice, contextTokens?: number): Pick<Host, "llmCall"> {
   if (model.type === "embedded") return { llmCall: async ({ request }) => planWithin(request, contextTokens) }
-  const { baseUrl, apiKey, name, timeoutMs, retries } = model
-  return openAiCompatible({ baseUrl, ...(apiKey !== undefined && { apiKey }), model: name, timeoutMs, idleTimeoutMs: timeoutMs, maxRetries: retries })
+  return endpointHost(model)
 }
 
 /** @throws {LlmCallError} the request is longer than the window */

@@ -7,9 +7,11 @@ export interface WorkFlags {
   readonly dir?: string | undefined
   readonly out?: string | undefined
   readonly model?: string | undefined
+  readonly provider?: string | undefined
   readonly "base-url"?: string | undefined
   readonly "api-key-env"?: string | undefined
   readonly "judge-model"?: string | undefined
+  readonly "judge-provider"?: string | undefined
   readonly "judge-base-url"?: string | undefined
   readonly "judge-api-key-env"?: string | undefined
   readonly check?: readonly string[] | undefined
@@ -72,9 +74,11 @@ export function confirmedText({
   out,
   model,
   baseUrl,
+  provider,
   apiKeyEnv,
   judgeModel,
   judgeBaseUrl,
+  judgeProvider,
   judgeApiKeyEnv,
   checks = [],
   mcp = [],
@@ -82,12 +86,12 @@ export function confirmedText({
   edit,
   approve,
 }: WorkSettings): string {
-  const endpoint = baseUrl === undefined ? "" : `, model ${oneLine(model)} at ${withoutQuery(baseUrl)}`
+  const endpoint = baseUrl === undefined ? "" : `, model ${oneLine(model)} at ${withoutQuery(baseUrl)}${spoken(provider)}`
   const key = apiKeyEnv === undefined ? "" : `, the key in $${oneLine(apiKeyEnv)}`
   const judge =
     judgeModel === undefined
       ? ""
-      : `, judge ${oneLine(judgeModel)} at ${judgeBaseUrl === undefined ? "the same endpoint" : withoutQuery(judgeBaseUrl)}`
+      : `, judge ${oneLine(judgeModel)} at ${judgeBaseUrl === undefined ? "the same endpoint" : `${withoutQuery(judgeBaseUrl)}${spoken(judgeProvider)}`}`
   const judgeKey = judgeApiKeyEnv === undefined ? "" : `, its key in $${oneLine(judgeApiKeyEnv)}`
   const runs = checks.length === 0 ? "" : ` It runs after each turn: ${checks.map((command) => oneLine(command)).join("; ")}.`
   const started = [...mcp.map((command) => oneLine(command)), ...(mcpConfig === undefined ? [] : [`those of ${oneLine(mcpConfig)}`])]
@@ -114,9 +118,11 @@ function askedBy({
   out,
   model,
   baseUrl,
+  provider,
   apiKeyEnv,
   judgeModel,
   judgeBaseUrl,
+  judgeProvider,
   judgeApiKeyEnv,
   checks = [],
   mcp = [],
@@ -142,10 +148,12 @@ function askedBy({
       ? []
       : [
           url("base-url", "endpoint", baseUrl),
+          ...(provider === undefined ? [] : [one("provider", "provider", provider, "NAME")]),
           one("model", "model", model, "NAME"),
           ...(apiKeyEnv === undefined ? [] : [one("api-key-env", "key in", apiKeyEnv, "NAME")]),
         ]),
     ...(judgeBaseUrl === undefined ? [] : [url("judge-base-url", "judge at", judgeBaseUrl)]),
+    ...(judgeProvider === undefined ? [] : [one("judge-provider", "its API", judgeProvider, "NAME")]),
     ...(judgeModel === undefined ? [] : [one("judge-model", "judge", judgeModel, "NAME")]),
     ...(judgeApiKeyEnv === undefined ? [] : [one("judge-api-key-env", "its key", judgeApiKeyEnv, "NAME")]),
     ...checks.map((command) => one("check", "runs", command, "COMMAND")),
@@ -161,6 +169,10 @@ function askedBy({
 function typed(value: string, placeholder: string): string {
   const isPlain = /^[\p{L}\p{N}\p{M}_./][\p{L}\p{N}\p{M} _./@+:,=~-]{0,500}$/u.test(value)
   return isPlain || (process.platform === "win32" && /^[\w .:\\-]{1,500}$/.test(value)) ? shellWord(value) : placeholder
+}
+
+function spoken(provider: string | undefined): string {
+  return provider === undefined ? "" : ` (${provider})`
 }
 
 function withoutQuery(url: string): string {

@@ -7,6 +7,7 @@ import { writeAtomically } from "../../hosts/node/atomic-file.ts"
 import { errorCode, fileReason } from "../../hosts/node/file-error.ts"
 import { approvalFields } from "../approvals/policy.ts"
 import { mcpFields } from "../mcp/mcp-fields.ts"
+import { modelFields } from "../model/model-fields.ts"
 import type { Io } from "../terminal/io.ts"
 import { belongsToOther, findUserFolder, isOpenTo, makeUserFolder, userFolderPath } from "./user-folder.ts"
 
@@ -14,12 +15,11 @@ import { belongsToOther, findUserFolder, isOpenTo, makeUserFolder, userFolderPat
 const WorkSettings = z.strictObject({
   dir: z.string(),
   out: z.string(),
-  model: z.string(),
-  baseUrl: z.string().exactOptional(),
-  apiKeyEnv: z.string().exactOptional(),
+  ...modelFields,
   /** The model that judges a goal, where it is not the model of the goal. Without a URL, it is at the same endpoint. */
   judgeModel: z.string().exactOptional(),
   judgeBaseUrl: z.string().exactOptional(),
+  judgeProvider: modelFields.provider,
   judgeApiKeyEnv: z.string().exactOptional(),
   /** The commands that check a goal. */
   checks: z.array(z.string()).exactOptional(),

@@ -10,7 +10,7 @@ import { type EffectContext, type Host, LlmCallError } from "../host.ts"
 import { checkKnown, checkLimits } from "../models/check-options.ts"
 import { CANCELLED } from "../models/network-failures.ts"
 import { orAborted } from "../models/retry.ts"
-import { type RetryOptions, withRetry } from "../models/with-retry.ts"
+import { type RetryOptions, retryOptions, withRetry } from "../models/with-retry.ts"
 import { onAbort, sleep, timerMs } from "../timers.ts"
 import { Answer } from "./answer.ts"
 import { type CallOptions, callOptions } from "./call-options.ts"
@@ -86,10 +86,6 @@ export function aiSdkModel(
     llmCall: async ({ request }: LlmCall, context: EffectContext) => new Attempt(chosen(model, request), request, context, options).run(),
   }
   return withRetry(single, retryOptions(options))
-}
-
-function retryOptions({ maxRetries, maxRetryWaitMs, now, random, sleep }: RetryOptions): RetryOptions {
-  return Object.fromEntries(Object.entries({ maxRetries, maxRetryWaitMs, now, random, sleep }).filter(([, value]) => value !== undefined))
 }
 
 function chosen(model: AiSdkLanguageModel | ((modelId: string) => AiSdkLanguageModel), { model: name }: LlmRequest): AiSdkLanguageModel {
@@ -265,6 +261,7 @@ const OPTIONS: { readonly [Option in keyof Required<AiSdkModelOptions>]: true } 
   provider: true,
   maxRetries: true,
   maxRetryWaitMs: true,
+  afterText: true,
   now: true,
   random: true,
   sleep: true,

@@ -2,6 +2,9 @@ import { type AnthropicWireOptions, anthropicMessagesWire } from "../../projecto
 import type { Host } from "../host.ts"
 import { checkHttpOptions, type HttpOptions, httpModel } from "./http-model.ts"
 
+/** Where Anthropic serves its API. */
+export const ANTHROPIC_URL = "https://api.anthropic.com"
+
 /** Options of {@link anthropic}. */
 export interface AnthropicOptions extends HttpOptions {
   /** The address before `/v1/messages`. Default `https://api.anthropic.com`. */
@@ -23,7 +26,7 @@ export interface AnthropicOptions extends HttpOptions {
  */
 export function anthropic(options: AnthropicOptions): Pick<Host, "llmCall"> {
   checkHttpOptions("anthropic", options, { baseUrl: true, version: true, betas: true, wire: true })
-  const { baseUrl = "https://api.anthropic.com", betas = [], headers, version = "2023-06-01", wire, ...http } = options
+  const { baseUrl = ANTHROPIC_URL, betas = [], headers, version = "2023-06-01", wire, ...http } = options
   return httpModel({
     ...http,
     baseUrl,

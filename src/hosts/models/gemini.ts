@@ -2,6 +2,9 @@ import { type GeminiWireOptions, geminiWire } from "../../projectors/gemini/inde
 import type { Host } from "../host.ts"
 import { checkHttpOptions, type HttpOptions, httpModel } from "./http-model.ts"
 
+/** Where Google serves the Gemini API. */
+export const GEMINI_URL = "https://generativelanguage.googleapis.com/v1beta"
+
 /** Options of {@link gemini}. */
 export interface GeminiOptions extends HttpOptions {
   /** The address with the version in it. Default `https://generativelanguage.googleapis.com/v1beta`. For Vertex AI the one before `/models`. */
@@ -19,7 +22,7 @@ export interface GeminiOptions extends HttpOptions {
  */
 export function gemini(options: GeminiOptions): Pick<Host, "llmCall"> {
   checkHttpOptions("gemini", options, { baseUrl: true, wire: true })
-  const { baseUrl = "https://generativelanguage.googleapis.com/v1beta", wire, ...http } = options
+  const { baseUrl = GEMINI_URL, wire, ...http } = options
   return httpModel({ ...http, baseUrl, path: pathOf, apiKeyHeader: "x-goog-api-key", wire: geminiWire(wire) })
 }
 

@@ -9,10 +9,10 @@ import { checkKnown, checkLimits } from "./check-options.ts"
 import { dataUrls } from "./data-urls.ts"
 import { endpointUrl, requestHeaders } from "./request.ts"
 import { redactFailure, redactor } from "./secrets.ts"
-import { withRetry } from "./with-retry.ts"
+import { type RetryOptions, retryOptions, withRetry } from "./with-retry.ts"
 
 /** What every model client over HTTP takes. */
-export interface HttpOptions {
+export interface HttpOptions extends RetryOptions {
   /** The provider's key. It never appears in errors or events. */
   readonly apiKey?: string
   /** The provider's name for the model. Default: the request's. */
@@ -29,13 +29,6 @@ export interface HttpOptions {
   readonly idleTimeoutMs?: number
   /** How long a stream may still send its usage after the finish reason, in milliseconds. Then the answer is complete. Default 3,000. */
   readonly usageWaitMs?: number
-  /** The number of attempts after the first. Default 3. */
-  readonly maxRetries?: number
-  /**
-   * The longest wait before a retry, in milliseconds. If the provider asks for more, the call fails at once, with kind `usage_limit` and the
-   * time in `retryAt`. Default 60,000.
-   */
-  readonly maxRetryWaitMs?: number
   /** Whether the answer is streamed. Default `true`. */
   readonly stream?: boolean
   /** The longest answer, in bytes. Default 16 MiB. */
@@ -46,12 +39,6 @@ export interface HttpOptions {
   readonly provider?: string
   /** Where the bytes of images and files are. They are sent as `data:` URLs. Absent: the model reads a line about each instead. */
   readonly attachments?: AttachmentStore
-  /** Clock, for tests: milliseconds since the epoch. */
-  readonly now?: () => number
-  /** Randomness, for tests: from 0 to 1. */
-  readonly random?: () => number
-  /** Wait before a retry, for tests. */
-  readonly sleep?: (ms: number, signal: AbortSignal) => Promise<void>
 }
 
 /** Options of {@link httpModel}. */
@@ -98,14 +85,7 @@ export function httpModel(options: HttpModelOptions): Pick<Host, "llmCall"> {
     now: options.now ?? Date.now,
     redact,
   }
-  const { maxRetries, maxRetryWaitMs, now, random, sleep } = options
-  const retry = {
-    ...(maxRetries !== undefined && { maxRetries }),
-    ...(maxRetryWaitMs !== undefined && { maxRetryWaitMs }),
-    ...(now !== undefined && { now }),
-    ...(random !== undefined && { random }),
-    ...(sleep !== undefined && { sleep }),
-  }
+  const retry = retryOptions(options)
 
   return {
     async llmCall(effect: LlmCall, context: EffectContext): Promise<LlmResponse> {
@@ -153,6 +133,7 @@ const HTTP_OPTIONS: { readonly [Option in keyof Required<HttpOptions>]: true } =
   usageWaitMs: true,
   maxRetries: true,
   maxRetryWaitMs: true,
+  afterText: true,
   stream: true,
   maxBodyBytes: true,
   keepRequestBody: true,

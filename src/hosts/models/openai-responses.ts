@@ -2,6 +2,9 @@ import { type OpenAiResponsesWireOptions, openAiResponsesWire } from "../../proj
 import type { Host } from "../host.ts"
 import { checkHttpOptions, type HttpOptions, httpModel } from "./http-model.ts"
 
+/** Where OpenAI serves its API. */
+export const OPENAI_URL = "https://api.openai.com/v1"
+
 /** Options of {@link openAiResponses}. */
 export interface OpenAiResponsesOptions extends HttpOptions {
   /** The part of the address before `/responses`. Default `https://api.openai.com/v1`. */
@@ -19,6 +22,6 @@ export interface OpenAiResponsesOptions extends HttpOptions {
  */
 export function openAiResponses(options: OpenAiResponsesOptions): Pick<Host, "llmCall"> {
   checkHttpOptions("openAiResponses", options, { baseUrl: true, wire: true })
-  const { baseUrl = "https://api.openai.com/v1", wire, ...http } = options
+  const { baseUrl = OPENAI_URL, wire, ...http } = options
   return httpModel({ ...http, baseUrl, path: "responses", wire: openAiResponsesWire(wire) })
 }

@@ -18,6 +18,12 @@ export interface RetryOptions {
    * time in `retryAt`. Default 60,000.
    */
   readonly maxRetryWaitMs?: number
+  /**
+   * What happens if a call fails after the user was shown a part of its answer. `stop`: the failure counts, and the shown part is stored as an
+   * interrupted answer. `restart`: the answer begins anew after `retry_status`, so a user interface drops the text that it has shown of it.
+   * Default `stop`.
+   */
+  readonly afterText?: "stop" | "restart"
   /** Clock, for tests: milliseconds since the epoch. */
   readonly now?: () => number
   /** Randomness, for tests: from 0 to 1. */
@@ -29,7 +35,7 @@ export interface RetryOptions {
 const FIRST_WAIT_MS = 500
 
 /**
- * Repeats the failed calls of a model client, if that may help and no text of the answer was emitted yet. The client throws
+ * Repeats the failed calls of a model client, if that may help and no text of the answer was emitted yet (see `afterText`). The client throws
  * {@link LlmCallError} with `retryable`, and with `retryAt` where the provider said when. Before each wait `retry_status` is emitted. The
  * usage of failed attempts is in `retriedUsage`.
  * @throws {TypeError} an unknown option
@@ -37,7 +43,7 @@ const FIRST_WAIT_MS = 500
  */
 export function withRetry(model: Pick<Host, "llmCall">, options: RetryOptions = {}): Pick<Host, "llmCall"> {
   checkRetryOptions(options)
-  const { maxRetries = 3, maxRetryWaitMs = 60_000, now = Date.now, random = Math.random, sleep: wait = sleep } = options
+  const { afterText = "stop", maxRetries = 3, maxRetryWaitMs = 60_000, now = Date.now, random = Math.random, sleep: wait = sleep } = options
   const policy = { firstWaitMs: FIRST_WAIT_MS, maxWaitMs: maxRetryWaitMs }
   return {
     async llmCall(effect: LlmCall, context: EffectContext): Promise<LlmResponse> {
@@ -51,7 +57,8 @@ export function withRetry(model: Pick<Host, "llmCall">, options: RetryOptions = 
         const failure = withUsage(result.failure, retriedUsage)
         const askedMs = failure.retryAt === undefined ? undefined : Math.max(0, failure.retryAt - now())
         const isTooLong = failure.retryable && askedMs !== undefined && askedMs > maxRetryWaitMs
-        if (isTooLong || !failure.retryable || isShown || number > maxRetries || context.signal.aborted) {
+        const isOver = isShown && afterText === "stop"
+        if (isTooLong || !failure.retryable || isOver || number > maxRetries || context.signal.aborted) {
           throw withFailure(result, isTooLong ? { ...failure, kind: "usage_limit", retryable: false } : failure)
         }
         retriedUsage = addKnown(failure.retriedUsage, failure.usage ?? usageOf(effect.request, result.partial))
@@ -129,7 +136,23 @@ export function retryStatus(failure: LlmFailure, { attempt, maxAttempts, reason 
   }
 }
 
+/** The options of {@link withRetry} among those of a client. @throws {TypeError | RangeError} one that it refuses */
+export function retryOptions({ afterText, maxRetries, maxRetryWaitMs, now, random, sleep: wait }: RetryOptions): RetryOptions {
+  const options = {
+    ...(afterText !== undefined && { afterText }),
+    ...(maxRetries !== undefined && { maxRetries }),
+    ...(maxRetryWaitMs !== undefined && { maxRetryWaitMs }),
+    ...(now !== undefined && { now }),
+    ...(random !== undefined && { random }),
+    ...(wait !== undefined && { sleep: wait }),
+  }
+  checkRetryOptions(options)
+  return options
+}
+
 function checkRetryOptions(options: RetryOptions): void {
-  checkKnown("withRetry", options, ["maxRetries", "maxRetryWaitMs", "now", "random", "sleep"])
+  checkKnown("withRetry", options, ["maxRetries", "maxRetryWaitMs", "afterText", "now", "random", "sleep"])
   checkLimits(options, ["maxRetries", "maxRetryWaitMs"])
+  const { afterText = "stop" } = options
+  if (afterText !== "stop" && afterText !== "restart") throw new TypeError(`afterText must be "stop" or "restart", not ${JSON.stringify(afterText)}.`)
 }

@@ -5,6 +5,7 @@ import type { TurnEvent } from "../../wire/event.ts"
 import type { LlmResponse, TokenUsage } from "../../wire/llm.ts"
 import type { ExecResponse } from "../../wire/tool.ts"
 import type { Recovered, Suspended, ToolAnswer } from "../host.ts"
+import { costOf, type TokenPrices } from "../models/prices.ts"
 import { llmFailureOf, messageOf, toolFailureOf } from "../run/failures.ts"
 import { finishReason, outputMessages } from "./content.ts"
 import { type Ending, exceptionOf } from "./spans.ts"
@@ -13,9 +14,10 @@ import { type Ending, exceptionOf } from "./spans.ts"
 export function answeredCall(response: LlmResponse, captureContent: boolean): Ending {
   const usage: TokenUsage | undefined = response?.usage
   if (usage === undefined) return { error: { type: "invalid_llm_response", message: "The model's answer cannot be used." } }
-  const { terminalReason, producer, terminalDiagnostic = "The provider ended its answer with an error." } = response
+  const { terminalReason, producer, retriedUsage, terminalDiagnostic = "The provider ended its answer with an error." } = response
   return {
     usage,
+    ...(retriedUsage && { retriedUsage }),
     attributes: {
       "gen_ai.response.finish_reasons": [finishReason(terminalReason)],
       ...(producer !== undefined && { "gen_ai.response.model": producer.model }),
@@ -27,9 +29,20 @@ export function answeredCall(response: LlmResponse, captureContent: boolean): En
 }
 
 export function failedCall(thrown: unknown): Ending {
-  const { code, terminalReason, message, usage } = llmFailureOf(thrown)
-  if (terminalReason === "cancelled") return { cancelled: true, ...(usage && { usage }) }
-  return { ...(usage && { usage }), error: { type: code ?? terminalReason, message, exception: exceptionOf(thrown) } }
+  const { code, terminalReason, message, usage, retriedUsage } = llmFailureOf(thrown)
+  const used = { ...(usage && { usage }), ...(retriedUsage && { retriedUsage }) }
+  if (terminalReason === "cancelled") return { cancelled: true, ...used }
+  return { ...used, error: { type: code ?? terminalReason, message, exception: exceptionOf(thrown) } }
+}
+
+/** The ending of a model call with its cost, where the prices of the model are known. The failed attempts in the call count, too. */
+export function priced(ending: Ending, model: string, prices: ((model: string) => TokenPrices | undefined) | undefined): Ending {
+  const { attributes, retriedUsage, usage } = ending
+  const known = [usage, retriedUsage].filter((used) => used !== undefined)
+  const price = known.length === 0 ? undefined : prices?.(model)
+  if (price === undefined) return ending
+  const costUsd = known.reduce((sum, used) => sum + costOf(used, price), 0) / 1_000_000
+  return { ...ending, costUsd, attributes: { ...attributes, "turn_machine.cost.usd": costUsd } }
 }
 
 /** How a tool's span ends for an answer. */

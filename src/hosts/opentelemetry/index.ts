@@ -6,6 +6,7 @@ import type { Checkpoint, Done, ExecCode, SyncExecutionSurface } from "../../wir
 import type { GoalOutput } from "../../wire/goal.ts"
 import type { PendingToolCall } from "../../wire/tool.ts"
 import { type EffectContext, type Host, type RunOptions, type RunToEndOptions, type Suspended, type SuspendOptions, wrapHost } from "../host.ts"
+import type { TokenPrices } from "../models/prices.ts"
 import { runTurn } from "../run/run-turn.ts"
 import { requestAttributes } from "./content.ts"
 import {
@@ -15,6 +16,7 @@ import {
   failedTool,
   failedWork,
   outcomeOf,
+  priced,
   ranTool,
   recoveredCall,
   rejected,
@@ -35,6 +37,11 @@ export interface OpenTelemetryOptions {
   readonly agentName?: string
   /** Also records prompts, answers, arguments, results and code. Error messages are always recorded. Default `false`. */
   readonly captureContent?: boolean
+  /**
+   * The prices of a model, such as `pricesOf` of `turn-machine/hosts`: then each model call has its cost, in US dollars, as
+   * `turn_machine.cost.usd`, and the metric of the same name adds them up. Default: no costs.
+   */
+  readonly prices?: (model: string) => TokenPrices | undefined
   /** Default: the global tracer named `turn-machine`, which does nothing unless an SDK is set up. */
   readonly tracer?: Tracer
   /** Default: the global meter named `turn-machine`, which does nothing unless an SDK is set up. */
@@ -126,11 +133,12 @@ export function openTelemetry(options: OpenTelemetryOptions): OpenTelemetry {
             ...(broken && prefixAttributes(broken)),
           }),
           execute: (inner) => next(effect, inner),
-          answered: (response) => answeredCall(response, captureContent),
-          failed: failedCall,
-          measure(seconds, { usage, ...ending }) {
+          answered: (response) => priced(answeredCall(response, captureContent), response?.producer?.model ?? request.model, options.prices),
+          failed: (thrown) => priced(failedCall(thrown), request.model, options.prices),
+          measure(seconds, { costUsd, usage, ...ending }) {
             metrics.duration(seconds, operation, ending)
             if (usage !== undefined) metrics.tokens(usage, operation)
+            if (costUsd !== undefined) metrics.cost(costUsd, operation)
           },
         })
       },

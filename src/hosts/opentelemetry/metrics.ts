@@ -13,6 +13,7 @@ interface Instrument {
 
 const TOKENS = "gen_ai.client.token.usage"
 const DURATION = "gen_ai.client.operation.duration"
+const COST = "turn_machine.cost.usd"
 const PREFIX_BREAKS = "turn_machine.prefix.breaks"
 
 const GOALS: { readonly [Name in GoalMetricName]: Instrument } = {
@@ -44,6 +45,7 @@ const INSTRUMENTS: { readonly [name: string]: Instrument } = {
     description: "GenAI operation duration.",
     boundaries: Array.from({ length: 14 }, (_, power) => 2 ** power / 100),
   },
+  [COST]: { instrument: "counter", unit: "{USD}", description: "What model calls cost, in US dollars, at the given prices." },
   [PREFIX_BREAKS]: {
     instrument: "counter",
     unit: "{request}",
@@ -72,6 +74,10 @@ export class TelemetryMetrics {
     if (inputTokens + cachedInputTokens + outputTokens === 0) return
     this.#record(TOKENS, inputTokens + cachedInputTokens, { ...attributes, "gen_ai.token.type": "input" })
     this.#record(TOKENS, outputTokens, { ...attributes, "gen_ai.token.type": "output" })
+  }
+
+  cost(usd: number, attributes: Attributes): void {
+    this.#record(COST, usd, attributes)
   }
 
   prefixBreak({ reason, marked }: MarkedBreak, attributes: Attributes): void {

@@ -25,6 +25,9 @@ import { usageAttributes } from "./content.ts"
 export interface Ending {
   readonly attributes?: Attributes
   readonly usage?: TokenUsage
+  /** What failed attempts in the call used. */
+  readonly retriedUsage?: TokenUsage
+  readonly costUsd?: number
   readonly error?: SpanError
   /** The work was cancelled, which is not an error. */
   readonly cancelled?: true

@@ -203,6 +203,7 @@ describe.each(VERSIONS)("an answer of a LanguageModel%s", (version) => {
     [{ unified: "stop", raw: "pause_turn" }, "paused"],
     [{ unified: "length", raw: "model_context_window_exceeded" }, "context_overflow"],
     [{ unified: "other", raw: "compaction" }, "paused"],
+    [{ unified: "other", raw: "a word of tomorrow" }, "unknown"],
     [{ unified: "a new one", raw: "stop" }, "stop"],
     ["stop", "stop"],
   ] as const)("ends by the provider's word where it is more exact: %j", async (finishReason, terminalReason) => {

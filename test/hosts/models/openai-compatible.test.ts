@@ -633,6 +633,7 @@ describe("options", () => {
       idleTimeoutMs: 1,
       usageWaitMs: 1,
       maxRetries: 1,
+      afterText: "stop",
       maxRetryWaitMs: 1,
       stream: true,
       maxBodyBytes: 1,

@@ -69,6 +69,14 @@ describe("a failed call", () => {
     expect((last.result as LlmCallError).failure.message).toBe("Again.")
   })
 
+  test("is repeated after text was shown if the host wants that; what was shown is counted", async () => {
+    const partial: LlmResponse = { ...ANSWER, text: "Hel", usage: { ...USAGE, outputTokens: 7 }, terminalReason: "provider_error" }
+    const { calls, events, result } = await call([fails({}, partial)], { afterText: "restart" }, {}, "Hel")
+    expect(calls).toBe(2)
+    expect(events.map(({ type }) => type)).toEqual(["text_delta", "retry_status", "text_delta"])
+    expect(result).toEqual({ ...ANSWER, retriedUsage: { ...USAGE, outputTokens: 7 } })
+  })
+
   test("of which the host says that it ends the run, and any other error, pass through", async () => {
     const fatal = fails()
     expect((await call([fatal], {}, { isFatal: (error) => error === fatal })).result).toBe(fatal)
@@ -86,6 +94,7 @@ describe("a failed call", () => {
 
 test.each([
   [{ retries: 1 }, TypeError, 'did you mean "maxRetries"?'],
+  [{ afterText: "go" }, TypeError, 'afterText must be "stop" or "restart", not "go".'],
   [{ maxRetries: Number.NaN }, RangeError, "maxRetries must be a number of at least 0"],
 ])("wrong options are refused: %j", (options, kind, message) => {
   const make = () => withRetry({ llmCall: async () => ANSWER }, options as never)

@@ -50,6 +50,23 @@ describe("metrics of turns", () => {
     ])
   })
 
+  test("add up what calls cost where prices are known, with failed attempts and failed calls", async () => {
+    const prices = (model: string) => (model === "m" ? { input: 2, cachedInput: 0.5, output: 10 } : undefined)
+    const { telemetry, metric, spans } = watch({ prices })
+    const used = { inputTokens: 100, cachedInputTokens: 40, outputTokens: 10, reasoningTokens: 0 }
+    const asked = answers({ ...answer("One."), usage: used, retriedUsage: { ...used, outputTokens: 0 } })
+    await telemetry.runTurn(new TurnMachine(CONFIG, START), { llmCall: async () => asked() })
+    // 100 × 2 + 40 × 0.5 + 10 × 10, and once more without the output, in millionths
+    expect(await metric("turn_machine.cost.usd")).toEqual([{ attributes: CHAT, value: 0.00054 }])
+    expect(spans().find(({ name }) => name === "chat m")?.attributes["turn_machine.cost.usd"]).toBe(0.00054)
+    const failure = { message: "Down.", retryable: false, terminalReason: "provider_error", usage: used } as const
+    await telemetry.runTurn(new TurnMachine(CONFIG, START), { llmCall: () => Promise.reject(new LlmCallError(failure)) })
+    expect(await metric("turn_machine.cost.usd")).toEqual([{ attributes: CHAT, value: expect.closeTo(0.00086, 10) }])
+    const other = { ...answer("One."), usage: used, producer: { provider: "p", api: "a", model: "unknown" } }
+    await telemetry.runTurn(new TurnMachine(CONFIG, START), { llmCall: async () => other })
+    expect(await metric("turn_machine.cost.usd")).toEqual([{ attributes: CHAT, value: expect.closeTo(0.00086, 10) }])
+  })
+
   test("distinguish failures, and count the usage of a failed call", async () => {
     const { telemetry, metric } = watch()
     const failure = { message: "Down.", retryable: false, code: "overloaded", terminalReason: "provider_error", usage: USAGE } as const

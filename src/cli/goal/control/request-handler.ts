@@ -4,8 +4,9 @@ import type { Interrupted, Thread } from "../../../hosts/thread/thread.ts"
 import type { Decision } from "../../../wire/approval.ts"
 import type { ChecklistCommand, ChecklistItem } from "../../../wire/checklist.ts"
 import type { Goal, GoalCommand } from "../../../wire/goal.ts"
+import { money } from "../../model/prices.ts"
 import { oneLine, plural } from "../../terminal/format.ts"
-import { inputText, money, seconds } from "../goal-format.ts"
+import { inputText, seconds } from "../goal-format.ts"
 import type { GoalRequest, RequestHandler, RequestResult, ResolvedRequest } from "./requests.ts"
 
 /**
