@@ -235,6 +235,15 @@ describe("calls and results", () => {
     expect((input([{ role: "assistant", blocks: [call(long)] }])[0] as { call_id: string }).call_id).toMatch(/^[a-zA-Z0-9_-]{1,64}$/)
   })
 
+  test("a user's message may have the results before it, and calls of its own", () => {
+    expect(input([own(call("a")), { role: "user", blocks: [result("a"), call("b"), result("b", "two")] }])).toEqual([
+      sentCall("a"),
+      sentResult("a"),
+      sentCall("b"),
+      sentResult("b", "two"),
+    ])
+  })
+
   test("arguments are an object and names fit", () => {
     const sent = input([own({ ...call("a"), toolName: "fs.read", inputJson: '{"path":' }, { ...call("b"), inputJson: "" })], undefined, {
       tools: [{ ...tool, name: "fs.read" }],
