@@ -314,7 +314,8 @@ describe("images and files", () => {
   })
 
   test.each(["image/svg+xml", "image/heic", "image/bmp", "image/tiff"])("of the type %s become text: the endpoint refuses them", (mediaType) => {
-    expect(imageOf(mediaType, `data:${mediaType};base64,AAAA`)).toEqual([{ role: "user", content: `[Image: ${mediaType}]` }])
+    for (const url of [`data:${mediaType};base64,AAAA`, "https://files.example/a"])
+      expect(imageOf(mediaType, url)).toEqual([{ role: "user", content: `[Image: ${mediaType}]` }])
   })
 
   test("of other types are sent where the endpoint accepts them", () => {
