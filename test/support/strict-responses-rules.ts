@@ -33,6 +33,8 @@ export interface RuleOptions {
   readonly callId?: RegExp
   /** Plain reasoning text is accepted, as by servers that run open models. */
   readonly plainReasoning?: boolean
+  /** `temperature` and `top_p` are accepted, as for models that do not reason. */
+  readonly sampling?: boolean
 }
 
 /** Returns the first rule that a body breaks, or `undefined`. */
@@ -46,6 +48,13 @@ export function responsesRefusal(body: Readonly<Record<string, unknown>>, option
   check(limit === undefined || (typeof limit === "number" && limit >= 16), "Invalid 'max_output_tokens': integer below minimum value.")
   const key = body["prompt_cache_key"]
   check(key === undefined || (typeof key === "string" && key.length <= 64), "Invalid 'prompt_cache_key': string too long.")
+  const effort = isObject(body["reasoning"]) ? body["reasoning"]["effort"] : undefined
+  check(effort === undefined || (typeof effort === "string" && /[^ \t\r\n]/.test(effort)), "Invalid value for 'reasoning.effort'.")
+  for (const name of ["temperature", "top_p"])
+    check(
+      options.sampling === true || effort === "none" || body[name] === undefined,
+      `Unsupported parameter: '${name}' is not supported with this model.`,
+    )
   checkTools(body, check)
   if (Array.isArray(input)) {
     for (const [index, item] of input.entries()) checkItem(item as Item, index, options, check)
@@ -78,7 +87,8 @@ function checkTools({ parallel_tool_calls: parallel, tool_choice: choice, tools 
   }
   const names = functions.map(({ name }) => name)
   check(new Set(names).size === names.length, "Tool names must be unique.")
-  if (isObject(choice)) check(typeof choice["name"] === "string" && NAME.test(choice["name"]), "Invalid 'tool_choice'.")
+  if (isObject(choice) && choice["type"] === "function")
+    check(names.includes(choice["name"]), `Tool choice '${String(choice["name"])}' not found in 'tools' parameter.`)
 }
 
 function checkItem(item: Item, index: number, { callId = /^.{1,64}$/s, plainReasoning = false }: RuleOptions, check: Check): void {
@@ -136,9 +146,13 @@ function checkContent(content: unknown, types: readonly string[], at: string, ch
     for (const key of Object.keys(part)) check((CONTENT_KEYS[type] ?? []).includes(key), `Unknown parameter: '${at}.content.${key}'.`)
     if (type === "input_text") check(typeof part["text"] === "string" && part["text"] !== "", `Invalid '${at}.content.text'.`)
     if (type === "output_text") check(typeof part["text"] === "string" && Array.isArray(part["annotations"]), `Invalid '${at}.content.text'.`)
-    if (type === "input_image") check(/^(?:https?:|data:)/.test(String(part["image_url"])), `Invalid '${at}.content.image_url'.`)
+    if (type === "input_image")
+      check(
+        /^(?:https?:|data:image\/(?:jpe?g|png|gif|webp);base64,.)/.test(String(part["image_url"])),
+        `The image data of ${at} does not represent a valid image.`,
+      )
     if (type === "input_file")
-      check(part["file_url"] !== undefined || /^data:.+;base64,/.test(String(part["file_data"])), `Invalid '${at}.content.file_data'.`)
+      check(part["file_url"] !== undefined || /^data:.+;base64,./.test(String(part["file_data"])), `Invalid '${at}.content.file_data'.`)
   }
 }
 

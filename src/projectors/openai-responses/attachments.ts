@@ -4,6 +4,9 @@ import { attachmentOf, base64Of, describeAttachment, fileName, isImage, missingA
 import type { ResponsesContent, ResponsesResult } from "./body.ts"
 import type { ResponsesRequestOptions } from "./options.ts"
 
+/** `image/jpg` is a frequent name for JPEG. */
+const IMAGE_TYPES: readonly string[] = ["image/jpeg", "image/jpg", "image/png", "image/gif", "image/webp"]
+
 /** The attachments of a result, and whether they are in it or follow it. */
 export interface ShownByResult extends Shown {
   readonly inResult: boolean
@@ -55,16 +58,27 @@ export class ContentProjection {
    * its form: a server that is sent a PDF as an image refuses the whole request.
    */
   #sent(attachment: AttachmentRef): ResponsesContent | undefined {
-    const { attachmentUrl, fileTypes = ["application/pdf"] } = this.#options
-    if (!isImage(attachment) && !fileTypes.includes(attachment.mediaType)) return undefined
-    const url = attachmentUrl?.(attachment)
-    if (url === undefined || !/^(?:data:|https?:)/i.test(url)) return undefined
+    const { attachmentUrl, fileTypes = ["application/pdf"], imageTypes = IMAGE_TYPES } = this.#options
+    const accepted = isImage(attachment) ? imageTypes : fileTypes
+    const url = accepted.includes(attachment.mediaType) ? attachmentUrl?.(attachment) : undefined
+    if (url === undefined || !isSendable(url, accepted)) return undefined
     if (isImage(attachment)) return { type: "input_image", detail: "auto", image_url: url }
-    if (!url.startsWith("data:")) return { type: "input_file", file_url: url }
-    return base64Of(url) === undefined ? undefined : { type: "input_file", filename: fileName(attachment), file_data: url }
+    if (!isData(url)) return { type: "input_file", file_url: url }
+    return { type: "input_file", filename: fileName(attachment), file_data: url }
   }
 }
 
 export function inputText(text: string): ResponsesContent {
   return { type: "input_text", text }
+}
+
+/** Whether a URL is an address, or bytes in base64. The endpoint reads the type of bytes from the URL, whatever the attachment says. */
+function isSendable(url: string, accepted: readonly string[]): boolean {
+  if (!isData(url)) return /^https?:/i.test(url)
+  const bytes = base64Of(url)
+  return bytes !== undefined && bytes.data !== "" && accepted.includes(bytes.mediaType)
+}
+
+function isData(url: string): boolean {
+  return /^data:/i.test(url)
 }

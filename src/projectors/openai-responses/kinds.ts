@@ -32,7 +32,6 @@ export function unanswered(blocks: readonly OpaqueBlock[]): ReadonlySet<OpaqueBl
     blocks.filter((block) => {
       const { kind } = block
       const callId = callIdOf(block)
-      if (kind === "mcp_approval_request") return true
       if (callId === "") return CLIENT_CALLS.has(kind) && kind !== "tool_search_call"
       const call = kind.endsWith("_output") ? callOf(kind) : kind
       if (!CLIENT_CALLS.has(call)) return kind.endsWith("_output")

@@ -18,10 +18,22 @@ export interface OpenAiResponsesWireOptions {
    */
   readonly reasoning?: "encrypted" | "plain" | "off"
   /**
+   * Sends `temperature` and `top_p`. Reasoning models refuse both, unless their effort is `none`. Default: `false` with `reasoning: "encrypted"`
+   * and any effort but `none`, else `true`. What `generation.providerOptions` or `extraBody` has is always sent.
+   * @see https://github.com/OpenHands/software-agent-sdk/issues/1837 (2026-11): "'temperature' is not supported with this model."
+   */
+  readonly sampling?: boolean
+  /**
    * Where the images and files of a result are. `result`: in it. `message`: in a message of the user after it, for endpoints that accept
    * only text as a result. Default `result`.
    */
   readonly resultAttachments?: "result" | "message"
+  /**
+   * The media types of images that the endpoint accepts. A text replaces any other: one SVG would make it refuse every later request of the
+   * thread. Default: JPEG, PNG, GIF and WebP.
+   * @see https://github.com/open-webui/open-webui/issues/30100 (2026-11): the formats in OpenAI's refusal
+   */
+  readonly imageTypes?: readonly string[]
   /**
    * The media types of files that the endpoint accepts. A text replaces any other. Default: only `application/pdf`.
    * @see https://developers.openai.com/api/docs/guides/file-inputs (2026-11)

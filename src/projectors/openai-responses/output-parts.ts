@@ -84,7 +84,7 @@ function afterCutOff(parts: readonly Draft[]): readonly OutputPart[] {
   const isReturned = (part: Pending, index: number): boolean => {
     const next = parts.slice(index + 1).find(({ type }) => type !== "pending")
     if (next === undefined || next.type === "pending" || next.type === "dropped") return false
-    return part.isWhole && stringOf(part.item["encrypted_content"]) !== "" && isSomething(next)
+    return part.isWhole && stringOf(part.item["encrypted_content"]) !== ""
   }
   const isComplete = parts.every((part, index) => part.type !== "pending" || isReturned(part, index))
   return parts.flatMap((part, index): readonly OutputPart[] => {

@@ -1,5 +1,5 @@
 import type { Json } from "../../json.ts"
-import { NO_RESULT, strayResultText } from "../../text.ts"
+import { isBlank, NO_RESULT, strayResultText } from "../../text.ts"
 import type { LlmMessage, LlmRequest, ToolResultBlock } from "../../wire/llm.ts"
 import type { ToolSpec } from "../../wire/tool.ts"
 import { NOTHING_SHOWN, resultText, shownBy } from "../wires/attachments.ts"
@@ -32,15 +32,17 @@ const LONGEST_CACHE_KEY = 64
  * `toolNames` of the wire), every call has one result and every result a call, ids fit and differ, no reasoning is without the item after
  * it, and no text has half a surrogate pair. A result has its images and files in it, in order.
  *
- * The reasoning effort is that of `generation`, else `modelVariant`. `sessionId` is the key of the provider's cache, unless `cache` is
+ * The reasoning effort is that of `generation`, else `modelVariant`. Temperature and `topP` are left out where the model reasons, because
+ * it refuses them (see `sampling` of the options). `sessionId` is the key of the provider's cache, unless `cache` is
  * `off`; it caches automatically, so breakpoints are ignored. The wire has no seed, no stop sequences, and no mark for a failed result:
  * the model reads it in the text. Tools are not strict, because a strict schema has rules of its own.
  * @see https://platform.openai.com/docs/api-reference/responses/create (2026-11)
  */
 export function responsesRequest(request: LlmRequest, options: ResponsesRequestOptions = {}): OpenAiResponsesBody {
-  const { cache, generation, model, modelVariant, outputSpec, parallelToolCalls, sessionId, toolChoice, tools } = request
+  const { cache, generation, model, modelVariant, outputSpec, parallelToolCalls, sessionId, tools } = request
   const { reasoning = "encrypted", stream = false } = options
-  const { maxOutputTokens, providerOptions, reasoningEffort = modelVariant, temperature, topP } = generation
+  const { maxOutputTokens, providerOptions, temperature, topP } = generation
+  const effort = generation.reasoningEffort ?? modelVariant ?? ""
   const names = new ToolNames(tools)
   const { input, instructions } = withInstructions(new ItemProjection(request, options, names).items(), options)
   const body: Body = {
@@ -49,9 +51,7 @@ export function responsesRequest(request: LlmRequest, options: ResponsesRequestO
     input,
     ...(tools.length > 0 && { tools: tools.map((tool) => projectTool(tool, names)) }),
     ...(maxOutputTokens !== undefined && { max_output_tokens: Math.max(maxOutputTokens, LEAST_OUTPUT_TOKENS) }),
-    ...(temperature !== undefined && { temperature }),
-    ...(topP !== undefined && { top_p: topP }),
-    ...(reasoningEffort !== undefined && { reasoning: { effort: reasoningEffort } }),
+    ...(!isBlank(effort) && { reasoning: { effort } }),
     ...(outputSpec !== undefined && { text: { format: formatOf(outputSpec) } }),
     ...(reasoning === "encrypted" && { include: ["reasoning.encrypted_content"] }),
     ...(sessionId !== undefined && sessionId !== "" && cache !== "off" && { prompt_cache_key: cacheKey(sessionId) }),
@@ -62,9 +62,10 @@ export function responsesRequest(request: LlmRequest, options: ResponsesRequestO
   // Endpoints refuse both without tools. Those of the provider count as well.
   const offered = merged["tools"]
   const hasTools = Array.isArray(offered) && offered.length > 0
-  const choice = typeof toolChoice === "string" ? toolChoice : ({ type: "function", name: names.sent(toolChoice.toolName) } as const)
+  const { sampling = reasoning !== "encrypted" || effortIn(merged) === "none" } = options
   return wellFormed({
-    ...(hasTools && { tool_choice: choice, ...(parallelToolCalls === false && { parallel_tool_calls: false as const }) }),
+    ...(sampling && { ...(temperature !== undefined && { temperature }), ...(topP !== undefined && { top_p: topP }) }),
+    ...(hasTools && { tool_choice: choiceOf(request, names), ...(parallelToolCalls === false && { parallel_tool_calls: false as const }) }),
     ...merged,
   }) as OpenAiResponsesBody
 }
@@ -82,6 +83,17 @@ function merge(body: Body, more: Body): Body {
     else merged.set(key, value)
   }
   return Object.fromEntries(merged)
+}
+
+/** The effort of a body: ours, or what the host set in the provider's own words. */
+function effortIn({ reasoning }: Body): unknown {
+  return isRecord(reasoning) ? reasoning["effort"] : undefined
+}
+
+/** A name that is not among the tools makes the endpoint refuse the request; then the model has to call any of them. */
+function choiceOf({ toolChoice, tools }: LlmRequest, names: ToolNames): NonNullable<OpenAiResponsesBody["tool_choice"]> {
+  if (typeof toolChoice === "string") return toolChoice
+  return tools.some(({ name }) => name === toolChoice.toolName) ? { type: "function", name: names.sent(toolChoice.toolName) } : "required"
 }
 
 function cacheKey(sessionId: string): string {

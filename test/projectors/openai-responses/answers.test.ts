@@ -234,6 +234,36 @@ test.each(["bio_policy", "misalignment_policy_violation", "image_content_policy_
   expect(failure(result)).toMatchObject({ code, terminalReason: "content_filter", retryable: false })
 })
 
+test("reasoning that had not ended does not go back, and the message after it goes without its id", () => {
+  const reasoning = {
+    type: "reasoning",
+    id: "rs_1",
+    status: "incomplete",
+    summary: [{ type: "summary_text", text: "Hm" }],
+    encrypted_content: "half",
+  }
+  const message = { type: "message", id: "msg_1", status: "completed", content: [{ type: "output_text", text: "Ten" }] }
+  const details = { status: "incomplete", incomplete_details: { reason: "max_output_tokens" } }
+  expect(response(decode({ object: "response", ...details, output: [reasoning, message] })).parts).toEqual([
+    { type: "reasoning", text: "Hm" },
+    { type: "text", text: "Ten", responseMeta: { status: "completed" } },
+  ])
+})
+
+test("an empty error beside a good answer is ignored", () => {
+  const output = [{ type: "message", content: "Yes" }]
+  expect(response(decode({ object: "response", status: "completed", error: { code: "", message: "" }, output })).text).toBe("Yes")
+})
+
+test("a failed answer in which nothing was said has the tokens that it used", () => {
+  const error = { code: "server_error", message: "Broken." }
+  const usage = { input_tokens: 7, output_tokens: 2, output_tokens_details: { reasoning_tokens: 2 } }
+  expect(decode({ object: "response", status: "failed", error, output: [], usage })).toMatchObject({
+    ok: false,
+    error: { code: "server_error", usage: { inputTokens: 7, cachedInputTokens: 0, outputTokens: 2, reasoningTokens: 2 } },
+  })
+})
+
 test("an error in a body with status 200 is a failure", () => {
   expect(failure(decode({ error: { type: "invalid_request_error", message: "No such model.", code: "model_not_found" } }))).toMatchObject({
     code: "model_not_found",

@@ -49,6 +49,11 @@ test("another model gets texts and calls only", () => {
   expect(input([by(PRODUCER, reasoning, said)], { producer: { provider: "azure" } })).toEqual([{ role: "assistant", content: "Yes" }])
 })
 
+test("another model gets neither reasoning before a call nor the keys of a call", () => {
+  const more: Block = { ...call, providerMetadata: { namespace: "crm" } } as Block
+  expect(input([by(OTHER, reasoning, more)])).toEqual([{ type: "function_call", call_id: "call_1", name: "look", arguments: "{}" }, result])
+})
+
 test("without a producer, what has the provider's marks goes back", () => {
   expect(input([by(undefined, reasoning, said, call)])).toEqual([sentReasoning, sentMessage, sentCall, result])
   const foreign: Block = { ...call, replay: { itemId: "toolu_1" } } as Block
@@ -70,6 +75,14 @@ describe("reasoning that the endpoint would refuse", () => {
     const bare: Block = { type: "reasoning", text: "Hm", replay: { itemId: "rs_1", summary: ["Hm"] } }
     expect(input([own(bare, said, call)])).toEqual([
       { role: "assistant", content: "Yes", phase: "final_answer" },
+      { type: "function_call", call_id: "call_1", name: "look", arguments: "{}" },
+      result,
+    ])
+  })
+
+  test("because of a note after it takes the ids of all items after it", () => {
+    expect(input([own(reasoning, { type: "text", text: "[note]" }, call)])).toEqual([
+      { role: "assistant", content: "[note]" },
       { type: "function_call", call_id: "call_1", name: "look", arguments: "{}" },
       result,
     ])

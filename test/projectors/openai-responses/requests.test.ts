@@ -25,8 +25,6 @@ test("a request has everything, and nothing is stored", () => {
     tool_choice: { type: "function", name: "read" },
     parallel_tool_calls: false,
     max_output_tokens: 500,
-    temperature: 0,
-    top_p: 0.5,
     reasoning: { effort: "low" },
     text: { format: { type: "json_schema", name: "my_answer", schema: { type: "object" }, strict: true } },
     include: ["reasoning.encrypted_content"],
@@ -49,6 +47,46 @@ test("the smallest request has no tools and no choice of them", () => {
 test("the variant of the model is the effort, unless the request has one", () => {
   expect(body({ modelVariant: "high" }).reasoning).toEqual({ effort: "high" })
   expect(body({ modelVariant: "high", generation: { reasoningEffort: "low" } }).reasoning).toEqual({ effort: "low" })
+})
+
+test("a blank effort is none", () => {
+  expect(body({ modelVariant: " " })).not.toHaveProperty("reasoning")
+  expect(body({ modelVariant: "high", generation: { reasoningEffort: "" } })).not.toHaveProperty("reasoning")
+})
+
+describe("temperature and topP", () => {
+  const generation = { temperature: 0, topP: 0.5 }
+  const sampled = { temperature: 0, top_p: 0.5 }
+
+  test("are left out for a model that reasons, which would refuse them", () => {
+    for (const effort of [{}, { reasoningEffort: "low" }, { providerOptions: { reasoning: { effort: "low" } } }]) {
+      const sent = body({ generation: { ...generation, ...effort } })
+      expect(sent).not.toHaveProperty("temperature")
+      expect(sent).not.toHaveProperty("top_p")
+    }
+  })
+
+  test("are sent where nothing reasons, and where the options say so", () => {
+    expect(body({ generation: { ...generation, reasoningEffort: "none" } })).toMatchObject(sampled)
+    expect(body({ generation: { ...generation, providerOptions: { reasoning: { effort: "none" } } } })).toMatchObject(sampled)
+    expect(body({ generation }, { extraBody: { reasoning: { effort: "none" } } })).toMatchObject(sampled)
+    expect(body({ generation }, { reasoning: "off" })).toMatchObject(sampled)
+    expect(body({ generation }, { reasoning: "plain" })).toMatchObject(sampled)
+    expect(body({ generation }, { sampling: true })).toMatchObject(sampled)
+    expect(body({ generation }, { sampling: false, reasoning: "off" })).not.toHaveProperty("temperature")
+  })
+
+  test("in the provider's own words are always sent", () => {
+    expect(body({ generation: { ...generation, providerOptions: { temperature: 1 } } }).temperature).toBe(1)
+  })
+})
+
+test("the choice of a tool that is not offered is the choice of any", () => {
+  expect(body({ tools: [tool], toolChoice: { toolName: "write" } }).tool_choice).toBe("required")
+  expect(body({ tools: [{ ...tool, name: "fs.read" }], toolChoice: { toolName: "fs.read" } }).tool_choice).toEqual({
+    type: "function",
+    name: "fs_read",
+  })
 })
 
 test("limits that the endpoint refuses are raised, and schemas completed", () => {
@@ -197,6 +235,15 @@ describe("calls and results", () => {
     expect((input([{ role: "assistant", blocks: [call(long)] }])[0] as { call_id: string }).call_id).toMatch(/^[a-zA-Z0-9_-]{1,64}$/)
   })
 
+  test("a user's message may have the results before it, and calls of its own", () => {
+    expect(input([own(call("a")), { role: "user", blocks: [result("a"), call("b"), result("b", "two")] }])).toEqual([
+      sentCall("a"),
+      sentResult("a"),
+      sentCall("b"),
+      sentResult("b", "two"),
+    ])
+  })
+
   test("arguments are an object and names fit", () => {
     const sent = input([own({ ...call("a"), toolName: "fs.read", inputJson: '{"path":' }, { ...call("b"), inputJson: "" })], undefined, {
       tools: [{ ...tool, name: "fs.read" }],
@@ -253,6 +300,35 @@ describe("images and files", () => {
       ),
     ).toEqual([{ role: "user", content: [{ type: "input_file", file_url: "https://files.example/plan.pdf" }] }])
   })
+
+  const imageOf = (mediaType: string, url: string, more: Parameters<typeof input>[1] = {}) =>
+    input(
+      [{ role: "user", blocks: [{ type: "image", attachmentIndex: 0 }] }],
+      { attachmentUrl: () => url, ...more },
+      { attachments: [{ id: "a", mediaType, byteLength: 1 }] },
+    )
+
+  test.each(["image/jpeg", "image/jpg", "image/png", "image/gif", "image/webp"])("of the type %s are sent", (mediaType) => {
+    const url = `data:${mediaType};base64,AAAA`
+    expect(imageOf(mediaType, url)).toEqual([{ role: "user", content: [{ ...image, image_url: url }] }])
+  })
+
+  test.each(["image/svg+xml", "image/heic", "image/bmp", "image/tiff"])("of the type %s become text: the endpoint refuses them", (mediaType) => {
+    for (const url of [`data:${mediaType};base64,AAAA`, "https://files.example/a"])
+      expect(imageOf(mediaType, url)).toEqual([{ role: "user", content: `[Image: ${mediaType}]` }])
+  })
+
+  test("of other types are sent where the endpoint accepts them", () => {
+    const url = "data:image/heic;base64,AAAA"
+    expect(imageOf("image/heic", url, { imageTypes: ["image/heic"] })).toEqual([{ role: "user", content: [{ ...image, image_url: url }] }])
+  })
+
+  test.each(["data:image/png,AAAA", "data:image/png;base64,", "data:application/pdf;base64,AAAA", "blob:https://a.example/1", "file:///a.png"])(
+    "at %s become text",
+    (url) => {
+      expect(imageOf("image/png", url)).toEqual([{ role: "user", content: "[Image: image/png]" }])
+    },
+  )
 
   const withResult = (callId: string) => [
     own({ type: "tool_call", callId: "c1", toolName: "chart", inputJson: "{}" }),

@@ -157,6 +157,34 @@ describe("the response object at the end", () => {
   })
 })
 
+describe("encrypted reasoning", () => {
+  const thought = (encrypted?: string) => ({
+    type: "reasoning",
+    id: "rs_1",
+    summary: [],
+    ...(encrypted !== undefined && { encrypted_content: encrypted }),
+  })
+
+  test("at the beginning of an item is not stored: it may be half of it", () => {
+    const { result } = streamed([started(0, thought("half")), ended(1, message("m", "Hello")), completed()])
+    expect(response(result).parts).toEqual([
+      { type: "reasoning", text: "", replay: { itemId: "rs_1" } },
+      { type: "text", text: "Hello", responseMeta: { id: "m", status: "completed" } },
+    ])
+  })
+
+  test("that only the response object has is stored", () => {
+    const { result } = streamed([ended(0, thought()), ended(1, message("m", "Hello")), completed(thought("whole"), message("m", "Hello"))])
+    expect(response(result).parts).toMatchObject([{ type: "reasoning", replay: { itemId: "rs_1", encryptedContent: "whole" } }, { text: "Hello" }])
+  })
+
+  test("that did not end before the stream was cut leaves the message after it without an id", () => {
+    const { result } = streamed([started(0, thought("half")), text(1, "msg_1", "Hel")])
+    expect(result).toMatchObject({ ok: false, error: { code: "stream_truncated" } })
+    expect(result.ok ? [] : result.partial?.parts).toEqual([{ type: "text", text: "Hel", responseMeta: { status: "incomplete" } }])
+  })
+})
+
 test("arguments in pieces count where the item that ends has none", () => {
   const { result } = streamed([
     started(0, call("fc", "f", "")),

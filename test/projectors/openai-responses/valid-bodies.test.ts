@@ -66,7 +66,7 @@ const block: fc.Arbitrary<Block> = fc
           ),
         }),
       },
-      { weight: 1, arbitrary: fc.record({ type: fc.constantFrom("image" as const, "file" as const), attachmentIndex: fc.nat({ max: 4 }) }) },
+      { weight: 1, arbitrary: fc.record({ type: fc.constantFrom("image" as const, "file" as const), attachmentIndex: fc.nat({ max: 6 }) }) },
       {
         weight: 2,
         arbitrary: fc
@@ -98,12 +98,18 @@ const request: fc.Arbitrary<LlmRequest> = fc
     fc.array(message, { maxLength: 8 }),
     fc.uniqueArray(oddName, { maxLength: 5 }),
     fc.record(
-      { maxOutputTokens: arbitrary.count, temperature: fc.double({ min: 0, max: 2, noNaN: true }), reasoningEffort: arbitrary.text },
+      {
+        maxOutputTokens: arbitrary.count,
+        temperature: fc.double({ min: 0, max: 2, noNaN: true }),
+        topP: fc.double({ min: 0, max: 1, noNaN: true }),
+        reasoningEffort: fc.oneof(fc.constantFrom("none", "low", "", " "), arbitrary.text),
+      },
       { requiredKeys: [] },
     ),
     arbitrary.text,
+    fc.option(fc.record({ toolName: oddName }), { nil: undefined }),
   )
-  .map(([made, messages, names, generation, sessionId]) => ({
+  .map(([made, messages, names, generation, sessionId, choice]) => ({
     ...made,
     model: "gpt-5.5",
     messages,
@@ -111,13 +117,22 @@ const request: fc.Arbitrary<LlmRequest> = fc
       { id: "a", mediaType: "image/png", byteLength: 1 },
       { id: "b", mediaType: "application/pdf", byteLength: 1, label: "plan" },
       { id: "c", mediaType: "text/csv", byteLength: 1, label: "\ud83d" },
+      { id: "d", mediaType: "image/svg+xml", byteLength: 1 },
+      { id: "e", mediaType: "image/webp", byteLength: 1 },
     ],
+    toolChoice: choice ?? made.toolChoice,
     tools: names.map((name) => ({ name, description: name, inputSchema: { type: "object" } })),
     generation,
     sessionId,
   }))
 
-const URLS: { readonly [id: string]: string } = { a: "https://files.example/a.png", b: "data:application/pdf;base64,AAAA", c: "data:text/csv,1" }
+const URLS: { readonly [id: string]: string } = {
+  a: "https://files.example/a.png",
+  b: "data:application/pdf;base64,AAAA",
+  c: "data:text/csv,1",
+  d: "data:image/svg+xml;base64,AAAA",
+  e: "data:image/webp,1",
+}
 
 const options: fc.Arbitrary<Options> = fc.record(
   {
@@ -140,8 +155,10 @@ test("whatever a request contains, the endpoint accepts its body", SLOW, () => {
   check(
     2_000,
     fc.property(request, options, (given, chosen) => {
-      expect(responsesRefusal(body(given, chosen), { callId: OWN_ID })).toBeUndefined()
-      expect(responsesRefusal(body(given, { ...chosen, reasoning: "plain" }), { callId: OWN_ID, plainReasoning: true })).toBeUndefined()
+      const sampling = chosen.reasoning === "off"
+      expect(responsesRefusal(body(given, chosen), { callId: OWN_ID, sampling })).toBeUndefined()
+      const open = { callId: OWN_ID, plainReasoning: true, sampling: true }
+      expect(responsesRefusal(body(given, { ...chosen, reasoning: "plain" }), open)).toBeUndefined()
     }),
   )
 })
