@@ -55,6 +55,8 @@ export default defineConfig(({ mode }) => {
     testTimeout: lane === "deep" ? 3_600_000 : 180_000,
     hookTimeout: 180_000,
     expect: { poll: { timeout: 60_000 } },
+    // Without setImmediate: fake timers run all immediates that are due, and what another file of the thread left may ask for one in each.
+    fakeTimers: { toFake: ["setTimeout" as const, "clearTimeout" as const, "setInterval" as const, "clearInterval" as const, "Date" as const] },
   }
   const fast = {
     // Sharing one module registry halves the CPU time: the sources are loaded once for each thread and not for each file.

@@ -41,7 +41,7 @@ describe("turn-machine goal", () => {
     expect(ran.stdout).toContain(`folder   ${base}/shop\ngoal     Survey this folder part by part`)
     expect(ran.stdout.match(/^Turn \d/gm)).toEqual(["Turn 1", "Turn 2", "Turn 3", "Turn 4"])
     expect(ran.stdout).toMatch(
-      /\nstatus {3}complete\nwork {5}4 turns, 4 continuations\nused {5}[\d,]+ tokens, \d s \(tokens estimated\)\nwritten {2}turn-machine-out\/survey\/top.md\n/,
+      /\nstatus {3}complete\nwork {5}4 turns, 4 continuations\nused {5}[\d,]+ tokens, [\w ]+ \(tokens estimated\)\nwritten {2}turn-machine-out\/survey\/top.md\n/,
     )
   })
 
@@ -224,7 +224,7 @@ describe("a goal that no process runs", () => {
     const shown = await goal(base, "status")
     expect(shown.exitCode).toBe(0)
     expect(shown.stdout).toMatch(
-      /\nstatus {3}budget limited\nwhy {6}Stopped: .*\nused {5}[\d,]+ of 3,000 tokens, \d+ over, \d s \(tokens estimated\)\nleft {5}0 tokens\nwork {5}2 turns, 2 continuations\nrun by {3}no process\n/,
+      /\nstatus {3}budget limited\nwhy {6}Stopped: .*\nused {5}[\d,]+ of 3,000 tokens, \d+ over, [\w ]+ \(tokens estimated\)\nleft {5}0 tokens\nwork {5}2 turns, 2 continuations\nrun by {3}no process\n/,
     )
 
     expect(await goal(base, "pause")).toMatchObject({
