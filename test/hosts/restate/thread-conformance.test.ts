@@ -29,9 +29,13 @@ function serve(engine: FakeEngine, process: TestedProcess, { threadId: key, conf
   return {
     async run() {
       const running = call<{ readonly rest: { readonly notBefore?: number } }>("run")
-      // A run waits for people in its invocation.
+      let isOver = false
+      const over = running.finally(() => {
+        isOver = true
+      })
+      // A run waits for people in its invocation. The loop ends with the run, and with its process.
       const waits = (async () => {
-        for (let quiet = 0, steps = -1; ; quiet = engine.steps.length === steps ? quiet + 1 : 0) {
+        for (let quiet = 0, steps = -1; !isOver && !process.killed.aborted; quiet = engine.steps.length === steps ? quiet + 1 : 0) {
           steps = engine.steps.length
           const { held = [] } = stored<ThreadStatus>("head") ?? {}
           const arrived = (stored<number>("end", `${key}/inbox`) ?? 0) - (stored<{ readonly number: number }>("cursor")?.number ?? 0)
@@ -39,8 +43,9 @@ function serve(engine: FakeEngine, process: TestedProcess, { threadId: key, conf
           if (held.length > 0 && arrived === 0 && invocation !== undefined && engine.isIdle(invocation) && quiet > 20) return { rest: {} }
           await new Promise((resolve) => setImmediate(resolve))
         }
+        return over
       })()
-      return (await Promise.race([running, waits])).rest
+      return (await Promise.race([over, waits])).rest
     },
     say: async (input, options) => (await call<InputReceipt>("steer", { input, ...options })).inputId,
     retract: (inputId) => call("retract", { inputId }),
