@@ -2,7 +2,7 @@ import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { Done } from "../../wire/effect.ts"
 import type { LlmResponse } from "../../wire/llm.ts"
 import type { Host, RunToEndOptions, Suspended, SuspendingRunOptions, TurnChildren, TurnView } from "../host.ts"
-import { handleAnswer, save, stop, UNSAVED } from "./answers.ts"
+import { answerInPlace, handleAnswer, save, stop, UNSAVED } from "./answers.ts"
 import { cancelTurn, redirectTurn } from "./cancel.ts"
 import { checkGrace, checkHost, checkToolConcurrency, DEFAULT_CANCEL_GRACE_MS, refuseOnce, refuseOnceTools, refuseWithoutDecider } from "./checks.ts"
 import { Work, type WorkOptions } from "./effect-run.ts"
@@ -73,6 +73,13 @@ export async function runTurn(machine: TurnMachine, host: Host, options: Suspend
         work = undefined
         if (outstanding === undefined || isAborted(signal)) continue
         if (!isAborted(pause)) {
+          const given = await answerInPlace(outstanding, host, options.now)
+          // What was added in the meantime is reported before the answer is recorded.
+          if (given !== undefined && machine.turn !== turn) continue
+          if (given !== undefined) {
+            if (!isAborted(signal) && (await handleAnswer(machine, given, journal))) await save(machine, host)
+            continue
+          }
           if (journal === undefined) refuseOnce(host, outstanding)
           work = new Work(outstanding, host, workOptions, (partial) => validPartial(machine, partial))
         } else if (machine.turn === turn) {
