@@ -62,13 +62,29 @@ function settingsRefusal(body: Fields): string | undefined {
   if (isObject(choice) && (choice["type"] === "any" || choice["type"] === "tool"))
     return "Thinking may not be enabled when tool_choice forces tool use."
   if (thinking["type"] !== "enabled") return undefined
-  const messages = list(body["messages"]) as readonly Fields[]
-  const isLoop = list(messages.at(-1)?.["content"]).some((block) => isObject(block) && block["type"] === "tool_result")
-  const first = list(messages.at(-2)?.["content"])[0]
-  const begins = isObject(first) ? first["type"] : undefined
-  return isLoop && begins !== "thinking" && begins !== "redacted_thinking"
-    ? `Expected \`thinking\` or \`redacted_thinking\`, but found \`${String(begins)}\`.`
+  const budget = thinking["budget_tokens"]
+  if (typeof budget !== "number" || budget < 1_024) return "thinking.enabled.budget_tokens: Input should be greater than or equal to 1024"
+  if (budget >= (body["max_tokens"] as number)) return "`max_tokens` must be greater than `thinking.budget_tokens`."
+  const begins = loopBegins(list(body["messages"]) as readonly Fields[])
+  return begins !== undefined && begins !== "thinking" && begins !== "redacted_thinking"
+    ? `Expected \`thinking\` or \`redacted_thinking\`, but found \`${begins}\`.`
     : undefined
+}
+
+/** The type of the block with which the tool loop at the end begins. `undefined`: there is no loop. The answers of one loop are one turn of the model. */
+function loopBegins(messages: readonly Fields[]): string | undefined {
+  let begins: string | undefined
+  for (let index = messages.length - 1; index > 0; index -= 1) {
+    const { content, role } = messages[index] as Fields
+    const [first] = list(content) as readonly Fields[]
+    if (role === "assistant") begins = String(first?.["type"])
+    else if (!list(content).some((block) => isObject(block) && block["type"] === "tool_result")) break
+  }
+  return messages.at(-1)?.["role"] === "user" && begins !== undefined && lastHasResults(messages) ? begins : undefined
+}
+
+function lastHasResults(messages: readonly Fields[]): boolean {
+  return list(messages.at(-1)?.["content"]).some((block) => isObject(block) && block["type"] === "tool_result")
 }
 
 function toolsRefusal(body: Fields, messages: readonly unknown[]): string | undefined {

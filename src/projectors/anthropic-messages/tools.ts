@@ -11,7 +11,7 @@ type Schema = AnthropicTool["input_schema"]
 /**
  * Projects the tools and the choice of one. The provider refuses calls in the history without any tools; then those that the history
  * calls stand in their place, and none may be called.
- * @param mayForce the provider refuses to force a call while the model thinks
+ * @param mayForce the provider refuses to force a call of some models, and of others while they think
  */
 export function projectTools(
   request: LlmRequest,
