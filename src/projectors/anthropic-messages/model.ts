@@ -13,6 +13,8 @@ export interface ModelRules {
   readonly canStopThinking: boolean
   /** Whether a call may be forced while nothing is said of thinking. Some models that always think refuse it. */
   readonly acceptsForcedCalls: boolean
+  /** Whether the form of the answer can be enforced. Models of other providers, and Claude models before Opus 4.1 and 4.5, do not know it. */
+  readonly enforcesOutput: boolean
 }
 
 /** The version is one or two numbers, at Anthropic with a hyphen between them. A date may follow. */
@@ -29,5 +31,6 @@ export function rulesOf(model: string): ModelRules {
     effort: !isClaude || version >= 406 || /opus-4[-.]5/i.test(model) ? "word" : version >= 307 ? "budget" : "none",
     canStopThinking: !ALWAYS_THINKS.test(model),
     acceptsForcedCalls: !NEVER_FORCED.test(model),
+    enforcesOutput: isClaude && (version >= 405 || /opus-4[-.]1(?!\d)/i.test(model)),
   }
 }

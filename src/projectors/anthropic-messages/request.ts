@@ -5,10 +5,11 @@ import { ToolNames } from "../wires/tool-names.ts"
 import { isRecord } from "../wires/values.ts"
 import { wellFormed } from "../wires/well-formed.ts"
 import type { EncodeOptions } from "../wires/wire.ts"
-import type { AnthropicBody, AnthropicOutputConfig, AnthropicThinking } from "./body.ts"
+import type { AnthropicBody, AnthropicOutputConfig, AnthropicText, AnthropicThinking } from "./body.ts"
 import { marked } from "./cache.ts"
 import { MessageProjection } from "./messages.ts"
 import { rulesOf } from "./model.ts"
+import { outputSchema } from "./output-schema.ts"
 import { thinkingSettings } from "./thinking.ts"
 import { projectTools } from "./tools.ts"
 
@@ -29,6 +30,12 @@ export interface AnthropicWireOptions {
    * @see https://platform.claude.com/docs/en/about-claude/models/whats-new-claude-4-7#sampling-parameters-removed (2026-11)
    */
   readonly sampling?: boolean
+  /**
+   * Whether the provider enforces the form of the answer (`output_config.format`). Where it does not, or cannot enforce a schema, the model
+   * reads the schema after the system prompt. Default: by the model's name; Claude models since Opus 4.1 and Sonnet 4.5.
+   * @see https://platform.claude.com/docs/en/build-with-claude/structured-outputs (2026-11)
+   */
+  readonly structuredOutput?: boolean
   /** Whether reasoning without a signature goes back, for compatible endpoints that do not sign. Default `false`: the provider refuses it. */
   readonly unsignedThinking?: boolean
   /** How long the provider keeps what it caches. Default: five minutes. */
@@ -59,16 +66,18 @@ export function anthropicRequest(request: LlmRequest, options: AnthropicWireOpti
   const { cacheTtl, extraBody, maxTokens = DEFAULT_MAX_TOKENS, stream = false } = options
   const { maxOutputTokens = maxTokens, providerOptions, stopSequences = [] } = generation
   const further: Readonly<Record<string, unknown>> = { ...(isRecord(providerOptions) && providerOptions), ...extraBody }
+  const asked = request.outputSpec?.type === "json_schema" ? request.outputSpec.schema : undefined
   const names = new ToolNames(request.tools)
   const projection = new MessageProjection(request, options, names)
-  const system = projection.system()
-  const messages = projection.messages()
   const rules = rulesOf(model)
+  const schema = (options.structuredOutput ?? rules.enforcesOutput) && asked !== undefined ? outputSchema(asked) : undefined
+  const system = [...projection.system(), ...(asked !== undefined && schema === undefined ? [formNote(asked)] : [])]
+  const messages = projection.messages()
   const limit = Math.max(1, maxOutputTokens)
   const { effort, isAsked, thinking } = thinkingSettings(request, further["thinking"], options.thinking, messages, { maxTokens: limit, rules })
   const stops = stopSequences.filter((text) => !isBlank(text))
   const cached = { ...(system.length > 0 && { system }), messages, ...projectTools(request, names, !isAsked && rules.acceptsForcedCalls) }
-  const output = outputConfig(request, effort, further["output_config"])
+  const output = outputConfig(schema, effort, further["output_config"])
   return wellFormed({
     model,
     max_tokens: limit,
@@ -89,10 +98,18 @@ function sampling({ generation: { temperature, topP } }: LlmRequest): Partial<An
   return topP === undefined ? {} : { top_p: topP }
 }
 
-function outputConfig({ outputSpec }: LlmRequest, effort: string | undefined, further: unknown): AnthropicOutputConfig | undefined {
+/** What a model reads where its provider does not enforce the form of the answer. */
+function formNote(schema: Json): AnthropicText {
+  return {
+    type: "text",
+    text: `Answer with nothing but JSON that matches this JSON Schema, without a code fence around it: ${JSON.stringify(schema)}`,
+  }
+}
+
+function outputConfig(schema: Json | undefined, effort: string | undefined, further: unknown): AnthropicOutputConfig | undefined {
   const config: AnthropicOutputConfig = {
     ...(effort !== undefined && { effort }),
-    ...(outputSpec?.type === "json_schema" && { format: { type: "json_schema" as const, schema: outputSpec.schema } }),
+    ...(schema !== undefined && { format: { type: "json_schema" as const, schema } }),
     ...(isRecord(further) && further),
   }
   return Object.keys(config).length === 0 ? undefined : config

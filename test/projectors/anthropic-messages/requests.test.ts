@@ -288,14 +288,15 @@ describe("the settings of a body", () => {
   })
 
   test("have the form of the answer and the host's own keys", () => {
-    const outputSpec = { type: "json_schema", name: "n", schema: { type: "object" }, strict: true } as const
+    const schema = { type: "object", properties: {}, additionalProperties: false } as const
+    const outputSpec = { type: "json_schema", name: "n", schema, strict: true } as const
     const body = encode(
       [user("a")],
       { outputSpec, generation: { providerOptions: { output_config: { effort: "low" }, service_tier: "auto" } } },
       { stream: true },
     )
     expect(body).toMatchObject({
-      output_config: { effort: "low", format: { type: "json_schema", schema: { type: "object" } } },
+      output_config: { effort: "low", format: { type: "json_schema", schema } },
       service_tier: "auto",
       stream: true,
     })
