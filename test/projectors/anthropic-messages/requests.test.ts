@@ -287,6 +287,19 @@ describe("the settings of a body", () => {
     expect(JSON.stringify(encode([user(asked)], { cache: "off" }))).not.toContain("cache_control")
   })
 
+  test("mark the end of the request before, because the provider looks back over 20 blocks only", () => {
+    const ids = Array.from({ length: 12 }, (_, index) => `t${index}`)
+    const calls = own(...ids.map((id) => call(id)))
+    const results = user(...ids.map((id) => result(id)))
+    const marks = (...messages: Parameters<typeof encode>[0]): readonly (readonly number[])[] =>
+      encode([system("s"), ...messages], { cache: "auto", tools: [LOOK] }).messages.map(({ content }) =>
+        content.flatMap((block, index) => ("cache_control" in block ? [index] : [])),
+      )
+    expect(marks(user("a", "b"))).toEqual([[1]])
+    expect(marks(user("a", "b"), calls, results)).toEqual([[1], [], [11]])
+    expect(marks(user("a", "b"), calls, results, own("c"), user("d"))).toEqual([[], [], [11], [], [0]])
+  })
+
   test("have the form of the answer and the host's own keys", () => {
     const schema = { type: "object", properties: {}, additionalProperties: false } as const
     const outputSpec = { type: "json_schema", name: "n", schema, strict: true } as const
