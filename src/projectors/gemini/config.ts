@@ -1,5 +1,6 @@
 import type { LlmRequest } from "../../wire/llm.ts"
 import type { ToolNames } from "../wires/tool-names.ts"
+import { objectSchema } from "../wires/tool-schema.ts"
 import { isRecord } from "../wires/values.ts"
 import type { GeminiBody, GeminiFunctionDeclaration, GeminiGenerationConfig, GeminiThinkingConfig, GeminiThinkingLevel } from "./body.ts"
 import type { ModelRules } from "./model.ts"
@@ -12,7 +13,7 @@ export function toolsOf({ toolChoice, tools }: LlmRequest, names: ToolNames): Pi
     ({ description, inputSchema, name }): GeminiFunctionDeclaration => ({
       name: names.sent(name),
       ...(description !== "" && { description }),
-      parametersJsonSchema: isRecord(inputSchema) ? inputSchema : { type: "object" },
+      parametersJsonSchema: objectSchema(inputSchema),
     }),
   )
   const functionCallingConfig = callingConfig(toolChoice, tools, names)
