@@ -38,7 +38,8 @@ export function marked({ messages, system, tools }: Cached, asked: ReadonlySet<A
 
 /** The last message of the request before, which asked for the last answer. */
 function endBeforeLastAnswer(messages: readonly AnthropicMessage[]): AnthropicMessage | undefined {
-  return messages[messages.findLastIndex(({ role }) => role === "assistant") - 1]
+  const answer = messages.map(({ role }) => role).lastIndexOf("assistant")
+  return messages[answer - 1]
 }
 
 /** Reasoning cannot be marked. Blocks of the provider's own go back as they came. */

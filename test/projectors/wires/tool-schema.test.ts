@@ -58,7 +58,7 @@ test("every wire sends an object, because providers refuse the whole request for
     anthropicMessagesWire().encode(request).tools?.[0]?.input_schema,
     geminiWire().encode(request).tools?.[0]?.functionDeclarations?.[0]?.parametersJsonSchema,
     openAiChatWire().encode(request).tools?.[0]?.function.parameters,
-    (openAiResponsesWire().encode(request).tools?.[0] as { parameters: Json }).parameters,
+    (openAiResponsesWire().encode(request).tools?.[0] as { parameters: Json } | undefined)?.parameters,
   ]
   for (const schema of sent) {
     expect(schema).toEqual({ type: "object", properties: { path: text, mode: { anyOf: [text, number] }, url: text }, required: ["mode"] })
