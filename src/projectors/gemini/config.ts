@@ -74,12 +74,19 @@ const EFFORTS: ReadonlyMap<string, { readonly level: GeminiThinkingLevel; readon
   ["max", { level: "HIGH", budget: 24_576 }],
 ])
 
-/** Reads an effort: a level by name, or a budget in tokens. Any other word is left out, because it may be a variant that is not an effort. */
-function thinkingOf(effort: string, { hasLevels }: ModelRules): GeminiThinkingConfig {
+/**
+ * Reads an effort: a level by name, or a budget in tokens. What the model does not have becomes the next that it has. Any other word is left out,
+ * because it may be a variant that is not an effort.
+ */
+function thinkingOf(effort: string, { hasMedium, leastBudget, lowestLevel, thinking }: ModelRules): GeminiThinkingConfig {
+  if (thinking === "none") return {}
   if (/^(?:-1|\d{1,6})$/.test(effort)) return { thinkingBudget: Number(effort) }
   const known = EFFORTS.get(effort.toLowerCase())
   if (known === undefined) return {}
-  return hasLevels ? { thinkingLevel: known.level } : { thinkingBudget: known.budget }
+  const { budget, level } = known
+  if (thinking === "budget") return { thinkingBudget: Math.max(budget, leastBudget) }
+  if (level === "MINIMAL") return { thinkingLevel: lowestLevel }
+  return { thinkingLevel: level === "MEDIUM" && !hasMedium ? "HIGH" : level }
 }
 
 /**
