@@ -1,3 +1,5 @@
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
 import { anthropicRefusal, type Fields } from "./strict-anthropic-rules.ts"
 
 /** A block of a scripted answer. The endpoint adds ids to calls, and signatures to reasoning. */
@@ -104,6 +106,30 @@ export class StrictAnthropic {
   }
 }
 
+/** Serves an endpoint on a free port of 127.0.0.1. */
+export async function serveStrictAnthropic(endpoint: StrictAnthropic): Promise<{ readonly url: string; close(): Promise<void> }> {
+  const server = createServer((request, response) => {
+    const chunks: Buffer[] = []
+    request.on("data", (chunk: Buffer) => chunks.push(chunk))
+    request.on("end", () => {
+      const { body, events, status } = endpoint.post(Buffer.concat(chunks).toString("utf8"))
+      if (events === undefined) return void response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body))
+      response.writeHead(status, { "content-type": "text/event-stream", "request-id": "req_1" })
+      for (const event of events) response.write(`event: ${String(event["type"])}\ndata: ${JSON.stringify(event)}\n\n`)
+      response.end()
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    close() {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+      server.closeAllConnections()
+      return closed
+    },
+  }
+}
+
 interface Message extends Fields {
   readonly content: readonly Fields[]
   readonly usage: Fields
@@ -123,7 +149,10 @@ export function eventsOf(message: Message): readonly Fields[] {
     }
     if (typeof text === "string") addPieces("text", "text", "text_delta", "", text)
     if (typeof thinking === "string") addPieces("thinking", "thinking", "thinking_delta", "", thinking)
-    if (typeof signature === "string") addPieces("signature", "signature", "signature_delta", "", signature)
+    if (typeof signature === "string") {
+      first["signature" as "type"] = ""
+      deltas.push({ type: "signature_delta", signature })
+    }
     if (type === "tool_use") addPieces("input", "partial_json", "input_json_delta", {}, JSON.stringify(input))
     return [
       { type: "content_block_start", index, content_block: first },
