@@ -14,6 +14,8 @@ export interface ScriptedMessage {
   readonly content: readonly ScriptedBlock[]
   /** Default: `tool_use` with calls, else `end_turn`. */
   readonly stopReason?: string
+  /** The id of the container in which code runs. */
+  readonly container?: string
 }
 
 export interface AnthropicReply {
@@ -64,10 +66,10 @@ export class StrictAnthropic {
   }
 
   #answer(body: Fields, number: number): Message {
-    const { content: scripted, stopReason } = this.#script(body, number)
+    const { container, content: scripted, stopReason } = this.#script(body, number)
     const prefix = prefixOf(body, blocksOf(body).length)
     const content = scripted.map((block, index): Fields => {
-      if (block["type"] === "tool_use") return { ...block, id: `toolu_${number}_${index}`, caller: { type: "direct" } }
+      if (block["type"] === "tool_use") return { caller: { type: "direct" }, ...block, id: `toolu_${number}_${index}` }
       return block["type"] === "thinking" ? { ...block, signature: `c2ln${number}/${index}==` } : block
     })
     const reasoning = content.filter(isReasoning)
@@ -82,6 +84,7 @@ export class StrictAnthropic {
       content,
       stop_reason: stopReason ?? (hasCalls ? "tool_use" : "end_turn"),
       stop_sequence: null,
+      ...(container !== undefined && { container: { id: container, expires_at: "2026-12-01T00:00:00Z" } }),
       usage: { input_tokens: 10, cache_creation_input_tokens: 5, cache_read_input_tokens: 100, output_tokens: 7 },
     }
   }
@@ -137,7 +140,7 @@ interface Message extends Fields {
 
 /** The events of a message. Texts and arguments come in two pieces. */
 export function eventsOf(message: Message): readonly Fields[] {
-  const { content, stop_reason: reason, usage } = message
+  const { container, content, stop_reason: reason, usage } = message
   const blocks = content.flatMap((block, index): readonly Fields[] => {
     const { input, signature, text, thinking, type } = block
     const first = { ...block }
@@ -161,10 +164,14 @@ export function eventsOf(message: Message): readonly Fields[] {
     ]
   })
   return [
-    { type: "message_start", message: { ...message, content: [], stop_reason: null, usage: { ...usage, output_tokens: 1 } } },
+    { type: "message_start", message: { ...message, container: null, content: [], stop_reason: null, usage: { ...usage, output_tokens: 1 } } },
     { type: "ping" },
     ...blocks,
-    { type: "message_delta", delta: { stop_reason: reason, stop_sequence: null }, usage: { output_tokens: usage["output_tokens"] } },
+    {
+      type: "message_delta",
+      delta: { stop_reason: reason, stop_sequence: null, container: container ?? null },
+      usage: { output_tokens: usage["output_tokens"] },
+    },
     { type: "message_stop" },
   ]
 }
