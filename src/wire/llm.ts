@@ -164,7 +164,7 @@ export type LlmResponse = {
   readonly usage: TokenUsage
   /**
    * The tokens of failed attempts before this answer, and of what the provider did besides, such as compacting the context. They count in totals
-   * and budgets, but are no part of the prompt's size.
+   * and budgets, but not towards the prompt's size.
    */
   readonly retriedUsage?: TokenUsage
   /** The model that answered. It is stored with the answer. */

@@ -30,7 +30,7 @@ export function mergeUsage(before: unknown, later: unknown): unknown {
 
 /**
  * Returns the tokens that the provider used to compact the context before the answer, which its usage does not include; `undefined`: none.
- * They are paid for, and are no part of the prompt's size.
+ * They are paid for, but do not count towards the prompt's size.
  * @see https://platform.claude.com/docs/en/build-with-claude/compaction (2026-11): `usage.iterations`
  */
 export function compactionUsage(usage: unknown): TokenUsage | undefined {
