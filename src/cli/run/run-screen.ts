@@ -34,6 +34,8 @@ export class RunScreen implements Reporter {
   #estimated = false
   #prices: StoredPrices | undefined
   #usage: TokenUsage | undefined
+  /** The tool calls that run, by their ids. */
+  readonly #running = new Map<string, { readonly name: string; readonly since: number }>()
 
   constructor(io: Pick<Io, "stdout" | "env" | "cwd">, screen: Screen = new Screen(io)) {
     this.#screen = screen
@@ -60,9 +62,24 @@ export class RunScreen implements Reporter {
   }
 
   event(event: TurnEvent): void {
+    this.#show(event)
+    // The others of its batch may still run.
+    if (event.type === "tool_call") this.#waitForCalls()
+  }
+
+  #waitForCalls(): void {
+    const calls = [...this.#running.values()]
+    const [first, ...others] = calls
+    if (first === undefined) return
+    const names = [...new Set(calls.map(({ name }) => name))].join(", ")
+    this.#screen.wait(others.length === 0 ? `running ${names}` : `running ${calls.length} calls: ${names}`, first.since)
+  }
+
+  #show(event: TurnEvent): void {
     const screen = this.#screen
     switch (event.type) {
       case "llm_request":
+        this.#running.clear()
         this.turnEnded()
         if (event.purpose !== undefined) {
           screen.wait(event.purpose === "compaction" ? "summarizing the conversation" : `waiting for the model (${oneLine(event.purpose)})`)
@@ -83,9 +100,14 @@ export class RunScreen implements Reporter {
         break
       case "tool_call_start":
         screen.endText()
-        screen.wait(`running ${oneLine(event.name)}`)
+        this.#running.set(event.callId ?? event.name, { name: oneLine(event.name), since: Date.now() })
+        this.#waitForCalls()
+        break
+      case "tool_progress":
+        if (this.#running.has(event.callId)) screen.detail(progressText(event))
         break
       case "tool_call": {
+        this.#running.delete(event.callId ?? event.name)
         const { ok, name, args, result, facts } = toolLine(event)
         const call = `${name} ${args}`.trim()
         const mark = ok ? screen.style("green", "✓") : screen.style("red", "✗")
@@ -212,4 +234,10 @@ function usageText(usage: TokenUsage): string {
 /** How a turn ended, in two or three words. */
 export function outcomeText(outcome: Outcome): string {
   return outcome.type === "stopped" ? `stopped: ${outcome.stop.type.replaceAll("_", " ")}` : outcome.type.replaceAll("_", " ")
+}
+
+/** How far a tool call has come, such as `3 of 10, copying`. */
+function progressText({ message, progress, total }: Extract<TurnEvent, { type: "tool_progress" }>): string {
+  const share = progress === undefined ? [] : [total === undefined ? String(progress) : `${progress} of ${total}`]
+  return oneLine([...share, ...(message === undefined ? [] : [message])].join(", "))
 }

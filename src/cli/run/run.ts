@@ -25,12 +25,14 @@ import { readArgs } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
+import { checkOutputFlags, plainIo } from "../terminal/output-flags.ts"
 import { type Confirmed, confirm, confirmedText } from "../trust/confirm.ts"
 import { OwnStates } from "../trust/own-states.ts"
 import { EditFolder } from "../workspace/edit-folder.ts"
 import { Folder, isInside } from "../workspace/folder.ts"
 import { OutFolder } from "../workspace/out-folder.ts"
 import { fileTools } from "../workspace/tools.ts"
+import { answerOnly } from "./answer-only.ts"
 import { RESUME_HELP, RUN_HELP, SUSPENDED_EXIT_CODE } from "./help.ts"
 import { jsonLines, type Reporter, type RunTotals, totalsOf } from "./reporter.ts"
 import type { RunMeta } from "./run-config.ts"
@@ -69,6 +71,7 @@ export async function resumeRun(args: readonly string[], io: Io): Promise<number
 }
 
 async function perform(flags: RunFlags, words: readonly string[], io: Io, mustExist = false): Promise<number> {
+  checkOutputFlags(flags)
   const state =
     flags.state === undefined ? undefined : await RunState.find(resolve(io.cwd, flags.state), flags.resume ?? false, new OwnStates(io.env))
   if (mustExist && state?.saved === undefined)
@@ -77,7 +80,7 @@ async function perform(flags: RunFlags, words: readonly string[], io: Io, mustEx
   const settings = await resolveRun(flags, words, io, confirmed, state?.isOver)
   if (confirmed?.when === "now") io.stderr.write(`turn-machine: ${confirmedText(workOf(settings))}\n`)
   checkAsking(settings, state !== undefined, io)
-  const reporter = flags.json === true ? jsonLines(io.stdout) : new RunScreen(io)
+  const reporter = reporterOf(flags, io)
   if (flags.resume === true && state?.saved === undefined)
     io.stderr.write(`turn-machine: ${oneLine(flags.state ?? "")} has no turn yet; starting a new one.\n`)
   try {
@@ -90,6 +93,12 @@ async function perform(flags: RunFlags, words: readonly string[], io: Io, mustEx
   } finally {
     await state?.close()
   }
+}
+
+function reporterOf(flags: RunFlags, io: Io): Reporter {
+  if (flags.json === true) return jsonLines(io.stdout)
+  if (flags.quiet === true) return answerOnly(io)
+  return new RunScreen(flags.plain === true ? plainIo(io) : io)
 }
 
 /** A held call that no person can decide about would lose the turn. @throws {CliError} */
