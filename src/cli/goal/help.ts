@@ -219,7 +219,8 @@ ${STATE_FLAG}
   --dir DIR, --out DIR, --base-url URL, --provider PROVIDER, --model NAME, --api-key-env NAME, --judge-base-url URL,
   --judge-provider PROVIDER, --judge-model NAME, --judge-api-key-env NAME, --edit, --approve MODE, --approve-within T
                         needed if you did not start the goal here, or moved its folder; the refusal shows them
-  --timeout-ms N, --retries N, --force, --take-over, --json, --quiet, --plain     as at the start: turn-machine goal --help
+  --timeout-ms N, --retries N, --force, --take-over, --json, --quiet, --plain
+                                       as at the start: turn-machine goal --help
 
 While another process runs the goal, the budgets are extended there. A goal that waits stops waiting.
 
