@@ -187,8 +187,18 @@ describe("run --mcp", () => {
       "Go.",
     ])
     expect(exitCode).toBe(2)
-    expect(stderr).toMatch(/^turn-machine: The MCP server button cannot be used\. .* It wrote: no such account\n$/)
+    expect(stderr).toMatch(
+      /^turn-machine: The MCP server button cannot be used\. .* Its process ended with exit code 1\. It wrote: no such account\n$/,
+    )
     await allGone(other.log())
+  })
+
+  test("a program that is not an MCP server is shown by what it writes", async () => {
+    const found = await place(["Done."], "web")
+    const { exitCode, stderr } = await found.run(["run", ...found.flags, "--approve", "auto", "Go."])
+    expect(exitCode).toBe(2)
+    expect(stderr).toMatch(/cannot be reached: [^.]*\. Its process ended with exit code 0\. /)
+    expect(stderr).toContain(" A line that it wrote to standard output is not a message of MCP: Listening on port 3000\n")
   })
 
   test("a program that does not exist is named", async () => {
