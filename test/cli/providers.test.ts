@@ -276,6 +276,17 @@ describe("costs", () => {
     expect(lines.at(-1)).toMatchObject({ type: "run_ended", costMicros: 3_000 })
   })
 
+  test("are not shown as nothing where the endpoint reports no tokens", async () => {
+    const { usage: _usage, ...answer } = answerOf("/chat/completions") as { readonly usage: object }
+    const url = await serve((_body, response) => void response.setHeader("content-type", "application/json").end(JSON.stringify(answer)))
+    const priced = ["--base-url", url, "--model", "m", "--price", "1,2"]
+    const { stdout } = await run(folder(), {}, ...priced)
+    expect(stdout).toContain("\ntokens   not reported\n")
+    expect(stdout).not.toContain("cost ")
+    const last = (await run(folder(), {}, ...priced, "--json")).stdout.trim().split("\n").at(-1) ?? ""
+    expect(JSON.parse(last)).not.toHaveProperty("costMicros")
+  })
+
   test("may differ for tokens that are read from the cache and written to it", async () => {
     const usage = { input_tokens: 1_000, cache_read_input_tokens: 10_000, cache_creation_input_tokens: 500, output_tokens: 100 }
     const url = await serve((_body, response) => {
