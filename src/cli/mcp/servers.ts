@@ -6,6 +6,7 @@ import { oneLine, plural, sentence } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import { version } from "../terminal/version.ts"
 import { type ClientPackage, loadClient } from "./client-package.ts"
+import { secretiveFetch } from "./http-fetch.ts"
 import type { ServerSettings } from "./mcp-settings.ts"
 import { StdioTransport } from "./stdio-transport.ts"
 
@@ -64,7 +65,11 @@ async function startServer(server: ServerSettings, sdk: ClientPackage, cwd: stri
   const { name } = server
   let remarks = (): string => ""
   const transport = (): Transport => {
-    if (server.type === "http") return new sdk.StreamableHTTPClientTransport(new URL(server.url), { requestInit: { headers: { ...server.headers } } })
+    if (server.type === "http") {
+      const url = new URL(server.url)
+      const fetch = secretiveFetch([...Object.values(server.headers), ...url.searchParams.values()])
+      return new sdk.StreamableHTTPClientTransport(url, { fetch, requestInit: { headers: { ...server.headers } } })
+    }
     const { command, args, env } = server
     const started = new StdioTransport({ command, args, cwd: resolve(cwd, server.cwd ?? "."), env: { ...sdk.getDefaultEnvironment(), ...env } })
     remarks = () => started.remarks
