@@ -335,6 +335,13 @@ describe.each([1, 2] as const)("with version %i of the client", (version) => {
       await expect(box.refresh()).rejects.toMatchObject({ code: "connect_failed" })
     })
 
+    test("a server that cannot be reached says why, as far as the causes do", async () => {
+      const refused = new AggregateError([new Error("connect ECONNREFUSED 127.0.0.1:9")], "")
+      const failing = mcpToolbox(() => Promise.reject(new TypeError("fetch failed", { cause: refused })))
+      const message = "The MCP server cannot be reached: fetch failed: connect ECONNREFUSED 127.0.0.1:9"
+      await expect(failing).rejects.toMatchObject({ code: "connect_failed", message })
+    })
+
     test("a server that stays away does not end a turn: its calls fail", async () => {
       const { server } = dying()
       let isAway = false
