@@ -2,10 +2,11 @@ import { resolve } from "node:path"
 import type { Transport } from "@modelcontextprotocol/client"
 import { type McpProblem, type McpToolbox, McpToolboxError, mcpToolbox } from "../../hosts/mcp/index.ts"
 import { CliError } from "../terminal/errors.ts"
-import { oneLine, plural } from "../terminal/format.ts"
+import { oneLine, plural, sentence } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import { version } from "../terminal/version.ts"
 import { type ClientPackage, loadClient } from "./client-package.ts"
+import { secretiveFetch } from "./http-fetch.ts"
 import type { ServerSettings } from "./mcp-settings.ts"
 import { StdioTransport } from "./stdio-transport.ts"
 
@@ -62,12 +63,16 @@ export async function startServers(servers: readonly ServerSettings[], { cwd, io
 
 async function startServer(server: ServerSettings, sdk: ClientPackage, cwd: string): Promise<McpToolbox> {
   const { name } = server
-  let stderr = (): string => ""
+  let remarks = (): string => ""
   const transport = (): Transport => {
-    if (server.type === "http") return new sdk.StreamableHTTPClientTransport(new URL(server.url), { requestInit: { headers: { ...server.headers } } })
+    if (server.type === "http") {
+      const url = new URL(server.url)
+      const fetch = secretiveFetch([...Object.values(server.headers), ...url.searchParams.values()])
+      return new sdk.StreamableHTTPClientTransport(url, { fetch, requestInit: { headers: { ...server.headers } } })
+    }
     const { command, args, env } = server
     const started = new StdioTransport({ command, args, cwd: resolve(cwd, server.cwd ?? "."), env: { ...sdk.getDefaultEnvironment(), ...env } })
-    stderr = () => started.stderr
+    remarks = () => started.remarks
     return started
   }
   const connect = async (): Promise<InstanceType<ClientPackage["Client"]>> => {
@@ -85,8 +90,8 @@ async function startServer(server: ServerSettings, sdk: ClientPackage, cwd: stri
     return await mcpToolbox(connect, { prefix: name, resources: true })
   } catch (error) {
     const why = error instanceof McpToolboxError ? error.message : String(error)
-    const said = oneLine(stderr())
-    throw new CliError(`The MCP server ${name} cannot be used. ${oneLine(why)}${said === "" ? "" : ` It wrote: ${said}`}`, 2, { cause: error })
+    const said = oneLine(remarks())
+    throw new CliError(`The MCP server ${name} cannot be used. ${sentence(why)}${said === "" ? "" : ` ${said}`}`, 2, { cause: error })
   }
 }
 

@@ -12,7 +12,7 @@ import { formatCount, formatDuration, oneLine, plural, shellWord } from "../term
 import type { Io } from "../terminal/io.ts"
 import { INDENT, Screen } from "../terminal/screen.ts"
 import { widthOf } from "../terminal/style.ts"
-import type { Reporter, RunEnd, RunPause, RunStart, RunSuspension, RunTotals } from "./reporter.ts"
+import { isUnreported, type Reporter, type RunEnd, type RunPause, type RunStart, type RunSuspension, type RunTotals } from "./reporter.ts"
 import type { RunSettings } from "./run-settings.ts"
 import { toolLine } from "./tool-line.ts"
 
@@ -196,7 +196,8 @@ export class RunScreen implements Reporter {
 
   #summary(outcome: string, totals: RunTotals, durationMs: number): void {
     const { iterations, modelCalls, toolCalls, usage, files } = totals
-    const cost = costText(usage, this.#prices)
+    const unreported = isUnreported(totals)
+    const cost = unreported ? undefined : costText(usage, this.#prices)
     this.#screen.line("")
     this.#screen.fields([
       ["outcome", outcome],
@@ -204,7 +205,7 @@ export class RunScreen implements Reporter {
         "work",
         `${plural(iterations, "iteration")}, ${plural(modelCalls, "model call")}, ${plural(toolCalls, "tool call")}, ${formatDuration(durationMs)}`,
       ],
-      ["tokens", `${tokensText(usage)}${this.#estimated ? " (estimated)" : ""}`],
+      ["tokens", unreported ? "not reported" : `${tokensText(usage)}${this.#estimated ? " (estimated)" : ""}`],
       ...(cost === undefined ? [] : [["cost", cost] as const]),
       ...files.map((file, index) => [index === 0 ? "written" : "", this.#screen.shortPath(resolve(this.#out, file))] as const),
     ])

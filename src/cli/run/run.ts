@@ -12,7 +12,7 @@ import { estimateTokens } from "../../machine/usage-estimate.ts"
 import { userMessage } from "../../machine/user-message.ts"
 import { TurnMachine } from "../../validated-turn-machine.ts"
 import type { Done } from "../../wire/effect.ts"
-import type { Outcome, TurnEvent } from "../../wire/event.ts"
+import type { ErrorEnvelope, Outcome, TurnEvent } from "../../wire/event.ts"
 import type { LlmRequest, LlmResponse } from "../../wire/llm.ts"
 import type { ToolSpec } from "../../wire/tool.ts"
 import { Asker, gated, loginName, OutputGate } from "../approvals/asker.ts"
@@ -295,7 +295,7 @@ class Run {
         if (terminalReason === "context_overflow") return `${failed} Ask for less in one task, or use a model with a larger context.`
         if (code === "empty_response") return `${why} A retry may help: ${again}.`
         if (code === "timeout" || code === "idle_timeout") return `${failed} Raise --timeout-ms or check the URL, then ${again}.`
-        return `${failed} Check the URL, --model and the key, then ${again}.`
+        return `${failed} ${adviceOf(this.#lastError?.envelope, again)}`
       }
       case "incomplete":
         return "The model's answer was cut off at its length limit. Ask for less in one task."
@@ -312,6 +312,14 @@ class Run {
   #elapsedMs(): number {
     return (this.#state?.workedMs ?? 0) + performance.now() - this.#startedAt
   }
+}
+
+/** What to do after a failed model call that another attempt may repair. `again`: how to make it. */
+function adviceOf({ code, failureKind, retryAt }: Partial<ErrorEnvelope> = {}, again: string): string {
+  if (failureKind === "rate_limit" || failureKind === "usage_limit" || failureKind === "overloaded")
+    return `${retryAt === undefined ? "Later" : `After ${new Date(retryAt).toLocaleString()}`}, ${again}.`
+  if (code === "stream_truncated") return `To try it once more, ${again}.`
+  return `Check the URL, --model and the key, then ${again}.`
 }
 
 /** The host's model call for a chosen model. `contextTokens`: the window of the embedded model, which refuses longer requests. */
