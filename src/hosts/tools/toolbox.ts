@@ -102,6 +102,7 @@ export function toolbox(tools: readonly Tool[], options: ToolboxOptions = {}): T
       if (tool !== undefined) return tool.call(call, withStore(context))
       return failed(unknownTool(call.toolName, [...byName.keys()]))
     },
+    asks: (toolName) => byName.get(toolName)?.approval !== undefined,
     effects: ({ toolName }) => byName.get(toolName)?.effects ?? "idempotent",
     recover: async (call, context) => byName.get(call.toolName)?.recover?.(call, withStore(context)),
     resume: async (call, context) => byName.get(call.toolName)?.resume?.(call, withStore(context)),
