@@ -28,8 +28,8 @@ export interface Tool<Name extends string = string> {
   cancel?(call: PendingToolCall, context: ToolCallContext): Promise<ToolAnswer | undefined>
   /**
    * What a person is asked before a call runs; `false`: it runs without a question; `deny`: it fails, and the model reads the text. Pure and
-   * synchronous. It counts where the turn's driver
-   * is an `approvalDriver` with the toolbox's `approvals`. Default: no question.
+   * synchronous. The turn's driver must then be an
+   * `approvalDriver` with the toolbox's `approvals`. Default: no question.
    */
   approval?(call: PendingToolCall): AskOptions | false | { readonly deny: string }
 }
