@@ -157,6 +157,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "openAiResponsesWire",
     "sentToolNames",
     "viewProjector",
+    "wholeAnswerStream",
     "wrapProjector",
   ],
   "turn-machine/replay": [

@@ -152,7 +152,7 @@ class Run {
     const outFolder = new OutFolder(out, { replaceAny: force, reserved: owns })
     const folder = new Folder(dir, await hiddenFiles(dir, out, owns))
     const edit = this.#settings.approval.edit === true ? new EditFolder(folder, (path) => owns(path) || isInside(out, path)) : undefined
-    const servers = await startServers(this.#settings.mcp.servers, { cwd: dir, io: this.#io })
+    const servers = await startServers(this.#settings.mcp.servers, { cwd: dir, io: this.#io, approve: this.#settings.approval.approve })
     try {
       const tools = mergeToolboxes([toolbox(fileTools(folder, outFolder, edit)), ...servers.toolboxes])
       const host: Host = { ...modelHost(model, contextTokens), tools, decide: this.#asker.decide }

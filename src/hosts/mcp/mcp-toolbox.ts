@@ -9,7 +9,7 @@ import { callTool, featuresOf, isClient, type McpClient, onListChanged, type Req
 import { Connection, type McpConnect, unlessAborted } from "./connection.ts"
 import { type ExtraTool, extraTools } from "./extra-tools.ts"
 import { failureOf, type Trouble, troubleOf } from "./failures.ts"
-import { answerOf, effectsOf, type McpHints, readHints } from "./hints.ts"
+import { answerOf, effectsOf, type McpHints, mayAsk, readHints } from "./hints.ts"
 import { type ListedTool, listTools, type McpProblem } from "./listed-tools.ts"
 import { McpToolboxError } from "./mcp-error.ts"
 import { hasPrefix } from "./names.ts"
@@ -129,6 +129,12 @@ class ServerToolbox implements McpToolbox {
   }
 
   readonly approvals: LiveToolbox["approvals"] = (call, facts) => answerOf(this.#options.approval, call, facts)
+
+  readonly asks: LiveToolbox["asks"] = (toolName) => {
+    const tool = this.#offer.byName.get(toolName)?.tool
+    // A tool that is gone is not called.
+    return tool !== undefined && mayAsk(this.#options.approval, tool.hints)
+  }
 
   // Not known: a tool that is gone, whose call another process may have begun.
   readonly effects: LiveToolbox["effects"] = ({ toolName }) => this.#offer.byName.get(toolName)?.tool.effects ?? this.#past.get(toolName) ?? "once"
