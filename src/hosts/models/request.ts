@@ -13,7 +13,8 @@ interface KeyAndHeaders {
  */
 export function endpointUrl(baseUrl: string, path: string): URL {
   const url = URL.canParse(baseUrl) ? new URL(baseUrl) : undefined
-  if (url === undefined || !/^https?:$/.test(url.protocol)) throw new TypeError("baseUrl is not an http or https address. Pass the whole address, such as https://api.example.com/v1.")
+  if (url === undefined || !/^https?:$/.test(url.protocol))
+    throw new TypeError("baseUrl is not an http or https address. Pass the whole address, such as https://api.example.com/v1.")
   if (url.username !== "" || url.password !== "") throw new TypeError("baseUrl must not contain a user name or password. Use apiKey or headers.")
   const [pathname = "", query = ""] = path.split("?")
   const base = url.pathname.split("/").filter((segment) => segment !== "")
