@@ -55,7 +55,7 @@ export const journaledInMemory: Contender = async (work) => {
   return store
 }
 
-/** As a user gets it: each append is on the disk before the turn goes on. */
+/** As a user gets it: each append is on the disk before the turn continues. */
 export const journaledInFile: Contender = async (work) => {
   const { config, start, host } = turnOf(work)
   const folder = mkdtempSync(join(tmpdir(), "turn-machine-peers-"))

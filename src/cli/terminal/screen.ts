@@ -17,11 +17,11 @@ const TICK_MS = 1_000
 const SHOW_ELAPSED_MS = 3_000
 /** Progress that is reported more often is shown with the next tick. */
 const LEAST_REDRAW_MS = 100
-/** Where no status line can be shown, a line says after this time what still goes on, then after twice as long, and so on. */
+/** Where no status line can be shown, a line says after this time what still runs, then after twice as long, and so on. */
 const FIRST_NOTE_MS = 30_000
 const MOST_NOTE_MS = 600_000
 
-/** What goes on, until the next output. */
+/** What takes time now, until the next output. */
 interface Waiting {
   readonly status: string
   /** As of `Date.now`. */
@@ -90,7 +90,7 @@ export class Screen {
   }
 
   /**
-   * Says what goes on, until the next output: on terminals in a status line, with the time it takes. Elsewhere, only what takes long is
+   * Says what takes time now, until the next output: on terminals in a status line, with the time it takes. Elsewhere, only what takes long is
    * written, in a line. `since`: when it began, as of `Date.now`.
    */
   wait(status: string, since: number = Date.now()): void {
