@@ -7,7 +7,7 @@ import { responseOf } from "../wires/response.ts"
 import { isRecord, stringOf, textOf } from "../wires/values.ts"
 import type { DecodeOptions, LlmResult } from "../wires/wire.ts"
 import { AnswerBlock } from "./blocks.ts"
-import { anthropicUsage, mergeUsage } from "./usage.ts"
+import { anthropicUsage, compactionUsage, mergeUsage } from "./usage.ts"
 
 type Fields = Readonly<Record<string, unknown>>
 
@@ -115,7 +115,7 @@ export class Answer {
     if (parts.some((part) => part.type !== "opaque" && part.type !== "tool_call" && part.text !== "")) {
       return { ok: false, error: failure, partial: this.#response(parts, failure.terminalReason) }
     }
-    return { ok: false, error: isRecord(this.usage) ? { ...failure, usage: anthropicUsage(this.usage) } : failure }
+    return { ok: false, error: isRecord(this.usage) ? { ...failure, usage: anthropicUsage(this.usage), ...this.#compaction() } : failure }
   }
 
   #newBlock(index: number): AnswerBlock {
@@ -168,7 +168,13 @@ export class Answer {
   #response(parts: readonly OutputPart[], terminalReason: TerminalReason): LlmResponse {
     const { producer } = this.#options
     const usage = anthropicUsage(this.usage)
-    return responseOf(parts, { terminalReason, usage, providerUsage: this.usage, producer, responseId: this.#redact(this.#id ?? "") })
+    const response = responseOf(parts, { terminalReason, usage, providerUsage: this.usage, producer, responseId: this.#redact(this.#id ?? "") })
+    return { ...response, ...this.#compaction() }
+  }
+
+  #compaction(): Pick<LlmResponse, "retriedUsage"> {
+    const retriedUsage = compactionUsage(this.usage)
+    return retriedUsage === undefined ? {} : { retriedUsage }
   }
 
   /** As of every wire, but the provider calls the reason another name, and may say why the model refused. */

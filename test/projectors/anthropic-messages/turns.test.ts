@@ -1,7 +1,11 @@
 import { expect, test } from "vitest"
+import * as z from "zod"
+import { chatDriver } from "../../../src/drivers/chat.ts"
+import { outputOf } from "../../../src/drivers/output.ts"
 import { type Host, LlmCallError } from "../../../src/hosts/host.ts"
 import { memoryJournalStore, runTurn } from "../../../src/hosts/index.ts"
 import { runThread, Thread } from "../../../src/hosts/thread/thread.ts"
+import { defineOutput } from "../../../src/hosts/tools/define-output.ts"
 import { anthropicMessagesWire } from "../../../src/projectors/anthropic-messages/index.ts"
 import type { LlmResult } from "../../../src/projectors/wires/wire.ts"
 import { TurnMachine } from "../../../src/validated-turn-machine.ts"
@@ -47,6 +51,19 @@ test.each([[false], [true]])("a turn with parallel calls and signed reasoning ov
   expect(server.refusals).toEqual([])
   expect(done).toMatchObject({ type: "done", outcome: { type: "finished", finish: { text: "Three." } } })
   expect(server.requests).toHaveLength(4)
+})
+
+test("a turn that ends with a value of a schema, whose bounds the provider refuses", async () => {
+  const total = defineOutput({ name: "total", schema: z.object({ count: z.int().min(1), words: z.array(z.string().max(9)).nullable() }) })
+  const server = new StrictAnthropic((_body, number) => ({
+    content: number === 1 ? [count(1)] : [{ type: "text", text: number === 2 ? '{"count":0,"words":null}' : '{"count":3,"words":["a"]}' }],
+  }))
+  const machine = new TurnMachine({ ...CONFIG, model: "claude-opus-5", driver: chatDriver({ output: total }) }, START)
+  const done = await runTurn(machine, hostOf(server, true))
+  expect(server.refusals).toEqual([])
+  expect(server.requests).toHaveLength(3)
+  for (const request of server.requests) expect(request["output_config"]).toMatchObject({ format: { type: "json_schema" } })
+  expect(outputOf(done, total)).toEqual({ count: 3, words: ["a"] })
 })
 
 test("a thread with a goal: each turn's request begins with what the turns before it sent", async () => {
