@@ -226,7 +226,7 @@ describe("run --mcp", () => {
     onTestFinished(() => void server.close())
     const { port } = server.address() as AddressInfo
     const found = await place([calls("web__look"), "Done."])
-    const web = { url: `http://127.0.0.1:${port}/mcp`, headers: { Authorization: "Bearer ${WEB_KEY}" } }
+    const web = { url: `http://127.0.0.1:${port}/mcp`, headers: { Authorization: `Bearer $\u007bWEB_KEY}` } }
     fill(found.base, { "mcp.json": JSON.stringify({ mcpServers: { web } }) })
     const args = ["run", "--mcp-config", "mcp.json", ...found.flags.slice(2), "--approve", "auto", "--state", "s.json", "Look."]
     const ran = await found.run(args, undefined, { WEB_KEY: "key-0123456789" })

@@ -363,6 +363,21 @@ describe("costs", () => {
   })
 })
 
+test("the status of a goal says until when the account is limited", async () => {
+  const url = await serve((_body, response) => {
+    response.writeHead(429, { "content-type": "application/json", "retry-after": "7200" }).end('{"error":{"message":"Slow down."}}')
+  })
+  const cwd = folder()
+  const goal = (...args: readonly string[]): Promise<Ran> => runCli(["goal", ...args], { cwd, columns: 200 })
+  const before = Date.now()
+  const ran = await goal("--dir", "dir", "--base-url", url, "--model", "m", "Look.")
+  const until = /^until {4}(.+)$/m.exec(ran.stdout)?.[1] ?? "none"
+  expect((await goal("status")).stdout).toContain(`\nuntil    ${until}\n`)
+  const { until: at } = JSON.parse((await goal("status", "--json")).stdout) as { readonly until: number }
+  expect(at).toBeGreaterThanOrEqual(before + 7_200_000)
+  expect(at).toBeLessThan(Date.now() + 7_200_000)
+})
+
 describe("the context window of a model", () => {
   test.each([
     ["anthropic", "/v1/models/claude-opus-5", { id: "claude-opus-5", max_input_tokens: 1_000_000, max_tokens: 128_000 }, 1_000_000],
