@@ -1,0 +1,13 @@
+export type {
+  UiChunk,
+  UiDataChunk,
+  UiFinishReason,
+  UiMessage,
+  UiMessageMetadata,
+  UiPart,
+  UiStreamOptions,
+  UiToolInput,
+  UiToolPart,
+} from "./chunks.ts"
+export { type UiMessages, uiMessages, withoutRetracted } from "./messages.ts"
+export { type PlacedChunk, UiStream, type UiStreamStatus } from "./ui-stream.ts"
