@@ -12,7 +12,8 @@ export type UiChunk =
   | { readonly type: "start-step" | "finish-step" }
   | { readonly type: "text-start" | "text-end" | "reasoning-start" | "reasoning-end"; readonly id: string }
   | { readonly type: "text-delta" | "reasoning-delta"; readonly id: string; readonly delta: string }
-  | UiToolInput
+  | (UiToolInput & { readonly type: "tool-input-available" })
+  /** The arguments are not what the tool can be called with, and are shown as the model wrote them. */
   | (UiToolInput & { readonly type: "tool-input-error"; readonly errorText: string })
   | { readonly type: "tool-approval-request"; readonly approvalId: string; readonly toolCallId: string; readonly signature: string }
   | { readonly type: "tool-output-available"; readonly toolCallId: string; readonly output: Json; readonly dynamic?: true }
@@ -25,9 +26,8 @@ export type UiChunk =
   | { readonly type: "abort"; readonly reason?: string }
   | { readonly type: "error"; readonly errorText: string }
 
-/** The arguments of a call. `tool-input-error`: they are not what the tool can be called with, and are shown as the model wrote them. */
+/** A call with its arguments. */
 export type UiToolInput = {
-  readonly type: "tool-input-available" | "tool-input-error"
   readonly toolCallId: string
   readonly toolName: string
   readonly input: Json

@@ -10,4 +10,5 @@ export type {
   UiToolPart,
 } from "./chunks.ts"
 export { type UiMessages, uiMessages, withoutRetracted } from "./messages.ts"
+export { ResumedUiStream } from "./resume.ts"
 export { type PlacedChunk, UiStream, type UiStreamStatus } from "./ui-stream.ts"
