@@ -119,14 +119,17 @@ describe("refused", () => {
     ["nothing_decided", 400, () => request(decided({ type: "text", text: "Hi" }))],
     ["nothing_decided", 400, () => request(decided({ type: "tool-look", toolCallId: "c", state: "output-available", output: 1 }))],
   ]
-  test.each(cases)("%s (%i)", async (code, status, make, options) => {
-    const refused = await readChatRequest(make(), options).catch((error: unknown) => error)
-    expect(refused).toBeInstanceOf(ChatRequestError)
-    expect(refused).toMatchObject({ code, status })
-    const response = (refused as ChatRequestError).toResponse()
-    expect(response.status).toBe(status)
-    expect(await response.json()).toEqual({ code, message: (refused as ChatRequestError).message })
-  })
+  test.each(cases.map(([code, status, make, options]) => ({ code, status, make, options })))(
+    "$code ($status)",
+    async ({ code, status, make, options }) => {
+      const refused = await readChatRequest(make(), options).catch((error: unknown) => error)
+      expect(refused).toBeInstanceOf(ChatRequestError)
+      expect(refused).toMatchObject({ code, status })
+      const response = (refused as ChatRequestError).toResponse()
+      expect(response.status).toBe(status)
+      expect(await response.json()).toEqual({ code, message: (refused as ChatRequestError).message })
+    },
+  )
 })
 
 test("a body that is larger than its length says is not read further", async () => {
