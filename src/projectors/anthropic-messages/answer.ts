@@ -7,6 +7,7 @@ import { responseOf } from "../wires/response.ts"
 import { isRecord, stringOf, textOf } from "../wires/values.ts"
 import type { DecodeOptions, LlmResult } from "../wires/wire.ts"
 import { AnswerBlock } from "./blocks.ts"
+import { readContainer, withContainer } from "./container.ts"
 import { anthropicUsage, compactionUsage, mergeUsage } from "./usage.ts"
 
 type Fields = Readonly<Record<string, unknown>>
@@ -22,6 +23,7 @@ export class Answer {
   #id: string | undefined
   #stopReason: string | undefined
   #explanation = ""
+  #container = ""
   /** In the order of their coming. An index may come again for another block. */
   readonly #blocks: { readonly index: number; readonly block: AnswerBlock }[] = []
   readonly #latest = new Map<number, AnswerBlock>()
@@ -47,9 +49,10 @@ export class Answer {
     this.addStop(message)
   }
 
-  /** Reads why the answer ended. */
+  /** Reads why the answer ended, and in which container code ran for it. */
   addStop(delta: Fields): void {
-    const { stop_details: details, stop_reason: reason } = delta
+    const { container, stop_details: details, stop_reason: reason } = delta
+    this.#container = readContainer(container) || this.#container
     if (typeof reason === "string" && reason !== "") this.#stopReason = reason
     if (isRecord(details)) this.#explanation = stringOf(details["explanation"]) || stringOf(details["category"])
   }
@@ -168,7 +171,13 @@ export class Answer {
   #response(parts: readonly OutputPart[], terminalReason: TerminalReason): LlmResponse {
     const { producer } = this.#options
     const usage = anthropicUsage(this.usage)
-    const response = responseOf(parts, { terminalReason, usage, providerUsage: this.usage, producer, responseId: this.#redact(this.#id ?? "") })
+    const response = responseOf(withContainer(parts, this.#container), {
+      terminalReason,
+      usage,
+      providerUsage: this.usage,
+      producer,
+      responseId: this.#redact(this.#id ?? ""),
+    })
     return { ...response, ...this.#compaction() }
   }
 

@@ -7,6 +7,8 @@
 export interface ModelRules {
   /** `temperature` and `top_p`. Models since Claude Opus 4.7 refuse both. */
   readonly acceptsSampling: boolean
+  /** What is asked of it where the request names no limit, in tokens. */
+  readonly maxTokens: number
   /** How a reasoning effort is sent: as a word, as a number of thinking tokens, or not at all, because the model does not think. */
   readonly effort: "word" | "budget" | "none"
   /** Whether thinking can be turned off. */
@@ -27,6 +29,7 @@ export function rulesOf(model: string): ModelRules {
   const [, major, minor = "0"] = VERSION.exec(model) ?? []
   const version = major === undefined ? Number.POSITIVE_INFINITY : Number(major) * 100 + Number(minor)
   return {
+    maxTokens: version < 305 ? 4_096 : version < 307 ? 8_192 : 32_000,
     acceptsSampling: !isClaude || version < 407,
     effort: !isClaude || version >= 406 || /opus-4[-.]5/i.test(model) ? "word" : version >= 307 ? "budget" : "none",
     canStopThinking: !ALWAYS_THINKS.test(model),

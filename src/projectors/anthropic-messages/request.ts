@@ -7,7 +7,8 @@ import { wellFormed } from "../wires/well-formed.ts"
 import type { EncodeOptions } from "../wires/wire.ts"
 import type { AnthropicBody, AnthropicOutputConfig, AnthropicText, AnthropicThinking } from "./body.ts"
 import { marked } from "./cache.ts"
-import { MessageProjection } from "./messages.ts"
+import { containerOf } from "./container.ts"
+import { ANTHROPIC_MESSAGES, MessageProjection } from "./messages.ts"
 import { rulesOf } from "./model.ts"
 import { outputSchema } from "./output-schema.ts"
 import { thinkingSettings } from "./thinking.ts"
@@ -15,7 +16,7 @@ import { projectTools } from "./tools.ts"
 
 /** What an endpoint and its model accept. */
 export interface AnthropicWireOptions {
-  /** `max_tokens` where the request has no `generation.maxOutputTokens`: the provider requires one. Default 32,000. */
+  /** `max_tokens` where the request has no `generation.maxOutputTokens`: the provider requires one. Default 32,000, less for models before Claude 3.7. */
   readonly maxTokens?: number
   /**
    * How the model thinks. Absent: the model's own default. While it thinks, `temperature` and `topP` are left out and no call is
@@ -44,8 +45,6 @@ export interface AnthropicWireOptions {
   readonly extraBody?: { readonly [key: string]: Json }
 }
 
-const DEFAULT_MAX_TOKENS = 32_000
-
 /**
  * Projects a model request to a Messages body.
  *
@@ -63,13 +62,13 @@ const DEFAULT_MAX_TOKENS = 32_000
  */
 export function anthropicRequest(request: LlmRequest, options: AnthropicWireOptions & EncodeOptions = {}): AnthropicBody {
   const { cache = "auto", generation, model } = request
-  const { cacheTtl, extraBody, maxTokens = DEFAULT_MAX_TOKENS, stream = false } = options
+  const rules = rulesOf(model)
+  const { cacheTtl, extraBody, maxTokens = rules.maxTokens, stream = false } = options
   const { maxOutputTokens = maxTokens, providerOptions, stopSequences = [] } = generation
   const further: Readonly<Record<string, unknown>> = { ...(isRecord(providerOptions) && providerOptions), ...extraBody }
   const asked = request.outputSpec?.type === "json_schema" ? request.outputSpec.schema : undefined
   const names = new ToolNames(request.tools)
   const projection = new MessageProjection(request, options, names)
-  const rules = rulesOf(model)
   const schema = (options.structuredOutput ?? rules.enforcesOutput) && asked !== undefined ? outputSchema(asked) : undefined
   const system = [...projection.system(), ...(asked !== undefined && schema === undefined ? [formNote(asked)] : [])]
   const messages = projection.messages()
@@ -77,6 +76,7 @@ export function anthropicRequest(request: LlmRequest, options: AnthropicWireOpti
   const { effort, isAsked, thinking } = thinkingSettings(request, further["thinking"], options.thinking, messages, { maxTokens: limit, rules })
   const stops = stopSequences.filter((text) => !isBlank(text))
   const cached = { ...(system.length > 0 && { system }), messages, ...projectTools(request, names, !isAsked && rules.acceptsForcedCalls) }
+  const container = containerOf(request, options, ANTHROPIC_MESSAGES)
   const output = outputConfig(schema, effort, further["output_config"])
   return wellFormed({
     model,
@@ -86,6 +86,7 @@ export function anthropicRequest(request: LlmRequest, options: AnthropicWireOpti
     ...((options.sampling ?? rules.acceptsSampling) && !isAsked && sampling(request)),
     ...(stops.length > 0 && { stop_sequences: stops }),
     ...(stream && { stream: true as const }),
+    ...(container !== undefined && { container }),
     ...further,
     ...(thinking !== undefined && { thinking: thinking as AnthropicThinking }),
     ...(output !== undefined && { output_config: output }),

@@ -268,6 +268,23 @@ describe("a streamed answer", () => {
     ])
   })
 
+  test.each<[string, string, readonly string[]]>([
+    ["whole", "", ["c2ln"]],
+    ["in the start of its block", "c2ln", []],
+    ["in the start, and once more", "c2ln", ["c2ln"]],
+    ["twice", "", ["c2ln", "c2ln"]],
+    ["as it grows", "", ["c2", "c2ln"]],
+  ])("may have a signature %s", (_how, first, pieces) => {
+    const events = [
+      start(),
+      open(0, { ...THINKING, signature: first }),
+      ...pieces.map((piece) => delta(0, signs(piece))),
+      close(0),
+      ...end("end_turn"),
+    ]
+    expect(answer(read(events).result).parts).toEqual([{ type: "reasoning", text: "", replay: { signature: "c2ln" } }])
+  })
+
   test("may have one index for all its blocks", () => {
     const events = [
       start(),

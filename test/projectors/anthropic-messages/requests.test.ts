@@ -173,6 +173,17 @@ describe("the settings of a body", () => {
     })
   })
 
+  test.each([
+    ["claude-3-haiku-20240307", 4_096],
+    ["claude-3-5-sonnet-20241022", 8_192],
+    ["claude-3-7-sonnet-20250219", 32_000],
+    ["claude-opus-4-1", 32_000],
+    ["glm-5", 32_000],
+  ])("of %s ask for at most %d tokens", (model, tokens) => {
+    expect(encode([user("a")], { model }).max_tokens).toBe(tokens)
+    expect(encode([user("a")], { model }, { maxTokens: 50 }).max_tokens).toBe(50)
+  })
+
   test("leave out what the provider refuses while the model thinks", () => {
     const body = encode(
       [user("a")],
