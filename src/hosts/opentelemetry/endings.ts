@@ -4,7 +4,7 @@ import type { Done } from "../../wire/effect.ts"
 import type { TurnEvent } from "../../wire/event.ts"
 import type { LlmResponse, TokenUsage } from "../../wire/llm.ts"
 import type { ExecResponse } from "../../wire/tool.ts"
-import type { Recovered, Suspended, ToolAnswer } from "../host.ts"
+import { LlmCallError, type Recovered, type Suspended, type ToolAnswer } from "../host.ts"
 import { costOf, type TokenPrices } from "../models/prices.ts"
 import { llmFailureOf, messageOf, toolFailureOf } from "../run/failures.ts"
 import { finishReason, outputMessages } from "./content.ts"
@@ -29,10 +29,20 @@ export function answeredCall(response: LlmResponse, captureContent: boolean): En
 }
 
 export function failedCall(thrown: unknown): Ending {
-  const { code, terminalReason, message, usage, retriedUsage } = llmFailureOf(thrown)
+  const { code, terminalReason, message, usage = said(thrown)?.usage, retriedUsage = said(thrown)?.retriedUsage } = llmFailureOf(thrown)
   const used = { ...(usage && { usage }), ...(retriedUsage && { retriedUsage }) }
   if (terminalReason === "cancelled") return { cancelled: true, ...used }
   return { ...used, error: { type: code ?? terminalReason, message, exception: exceptionOf(thrown) } }
+}
+
+/** What the model said before its call failed. The turn charges its usage where the failure has none. */
+function said(thrown: unknown): LlmResponse | undefined {
+  return thrown instanceof LlmCallError ? thrown.partial : undefined
+}
+
+/** The model that answered, as far as it is known, or the one that was asked for. */
+export function producerOf(thrown: unknown, asked: string): string {
+  return said(thrown)?.producer?.model ?? asked
 }
 
 /** The ending of a model call with its cost, where the prices of the model are known. The failed attempts in the call count, too. */

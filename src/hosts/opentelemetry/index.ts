@@ -17,6 +17,7 @@ import {
   failedWork,
   outcomeOf,
   priced,
+  producerOf,
   ranTool,
   recoveredCall,
   rejected,
@@ -134,7 +135,7 @@ export function openTelemetry(options: OpenTelemetryOptions): OpenTelemetry {
           }),
           execute: (inner) => next(effect, inner),
           answered: (response) => priced(answeredCall(response, captureContent), response?.producer?.model ?? request.model, options.prices),
-          failed: (thrown) => priced(failedCall(thrown), request.model, options.prices),
+          failed: (thrown) => priced(failedCall(thrown), producerOf(thrown, request.model), options.prices),
           measure(seconds, { costUsd, usage, ...ending }) {
             metrics.duration(seconds, operation, ending)
             if (usage !== undefined) metrics.tokens(usage, operation)
