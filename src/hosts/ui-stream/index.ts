@@ -4,11 +4,11 @@ export {
   type ChatDecision,
   type ChatInput,
   type ChatRequest,
-  ChatRequestError,
-  type ChatRequestErrorCode,
   type ChatRequestOptions,
   readChatRequest,
   toDecisions,
 } from "./chat-request.ts"
+export { ChatRequestError, type ChatRequestErrorCode } from "./chat-request-error.ts"
 export { type ResumingFetchOptions, resumingFetch } from "./resuming-fetch.ts"
-export { lastCursor, toResponse, type UiEventSource, type UiResponseOptions, type UiSelection } from "./to-response.ts"
+export type { UiSelection } from "./select.ts"
+export { lastCursor, toResponse, type UiEventSource, type UiResponseOptions } from "./to-response.ts"

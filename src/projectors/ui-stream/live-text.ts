@@ -105,10 +105,16 @@ function blockId(kind: BlockKind, number: number): string {
 }
 
 /** The chunks that end the open block of a page, and declare the texts void that no record confirms. */
-export function retraction({ base, settled, count, blocks, open }: ChunkPosition): readonly Written[] {
-  const position = settledAt(base, settled)
-  // The last chunk that counts is the beginning of the open block.
-  const ended: readonly Written[] = open === undefined ? [] : [{ chunk: { type: `${open}-end`, id: blockId(open, count) }, position, isVoid: true }]
-  if (blocks === 0) return ended
-  return [...ended, { chunk: { type: "data-retracted", data: { parts: blocks } }, position, isVoid: true }]
+export function retraction(known: ChunkPosition): readonly Written[] {
+  const { base, settled, count, blocks, open, digest } = known
+  const written: Written[] = []
+  // The last chunk that counts is the beginning of the open block. What follows has another digest, so a client that receives no more is sent the mark.
+  if (open !== undefined)
+    written.push({
+      chunk: { type: `${open}-end`, id: blockId(open, count) },
+      position: { ...known, length: 0, open: undefined, digest: (digest ^ 1) >>> 0 },
+      isVoid: true,
+    })
+  if (blocks > 0) written.push({ chunk: { type: "data-retracted", data: { parts: blocks } }, position: settledAt(base, settled), isVoid: true })
+  return written
 }

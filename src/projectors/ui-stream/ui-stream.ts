@@ -42,7 +42,7 @@ interface OpenTurn {
   /** The last model call that ended. */
   ended: number
   /** What comes between the end of a model call and its message, and is shown after it. `undefined`: no message is awaited. */
-  held: UiChunk[] | undefined
+  held: DurableThreadEvent[] | undefined
   live: LiveText | undefined
   error: ShownError | undefined
 }
@@ -88,8 +88,9 @@ export class UiStream {
     const turn = this.#turn
     if (turn === undefined) return lastMarked(chunks)
     if (turn.isWaiting || turn.live !== undefined || turn.held !== undefined || !turn.calls.areWaiting) return chunks
+    const finish = this.#write(turn, [{ type: "finish", finishReason: "tool-calls" }]).map(placed)
     turn.isWaiting = true
-    return lastMarked([...chunks, ...this.#write(turn, [{ type: "finish", finishReason: "tool-calls" }]).map(placed)])
+    return lastMarked([...chunks, ...finish])
   }
 
   #recorded(event: DurableThreadEvent): readonly Written[] {
@@ -109,7 +110,6 @@ export class UiStream {
       case "message":
         return this.#message(turn, event)
       case "tool_call_started":
-      case "approval_requested":
       case "code_started":
         // Work that starts comes after the answer that asked for it.
         return [...this.#retract(turn), ...this.#release(turn), ...this.#write(turn, chunksOf(turn.calls, event))]
@@ -119,7 +119,9 @@ export class UiStream {
         return []
       }
       default:
-        return this.#show(turn, chunksOf(turn.calls, event))
+        if (turn.held === undefined) return this.#write(turn, chunksOf(turn.calls, event))
+        turn.held.push(event)
+        return []
     }
   }
 
@@ -145,7 +147,7 @@ export class UiStream {
     // What neither the user nor the model wrote is between the host and the model.
     if (message.role !== "user" || message.origin !== undefined || !turn.hasBegun) return before
     const data = { id: message.id, parts: userParts(message, this.#options) as unknown as Json }
-    return [...before, ...this.#show(turn, [{ type: "data-user-message", id: message.id, data }])]
+    return [...before, ...this.#write(turn, [{ type: "data-user-message", id: message.id, data }])]
   }
 
   /** The answer of the model: what is left of its texts, then its calls and whatever else it has. */
@@ -172,7 +174,7 @@ export class UiStream {
 
   #results(turn: OpenTurn, { parts }: Message): readonly Written[] {
     const chunks = parts.flatMap((part) => (part.type === "tool_result" ? turn.calls.result(part) : partChunks(part, this.#options)))
-    return [...this.#show(turn, chunks), ...this.#finishStep(turn)]
+    return [...this.#write(turn, chunks), ...this.#finishStep(turn)]
   }
 
   #live(event: LiveThreadEvent): readonly Written[] {
@@ -233,16 +235,7 @@ export class UiStream {
   #release(turn: OpenTurn): readonly Written[] {
     const { held } = turn
     turn.held = undefined
-    return held === undefined ? [] : this.#write(turn, held)
-  }
-
-  #show(turn: OpenTurn, chunks: readonly UiChunk[]): readonly Written[] {
-    if (chunks.length === 0) return []
-    if (turn.held !== undefined) {
-      turn.held.push(...chunks)
-      return []
-    }
-    return this.#write(turn, chunks)
+    return (held ?? []).flatMap((event) => this.#write(turn, chunksOf(turn.calls, event)))
   }
 
   #startStep(turn: OpenTurn): readonly Written[] {
