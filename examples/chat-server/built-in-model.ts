@@ -59,6 +59,7 @@ function resultText(text: string, isError: boolean): string {
     if (value.length === 0) return "You have no notes yet."
     return `You have ${value.length === 1 ? "one note" : `${value.length} notes`}:\n\n${value.map((note) => `- ${note.id}: ${note.text}`).join("\n")}`
   }
+  if (isError && text.includes("user rejected")) return "All right, I leave it as it is."
   if (isError || value === undefined) return `That was not done: ${text}`
   if (typeof value === "object" && "deleted" in value) return `I deleted note ${value.deleted.id}.`
   return `I saved it as note ${value.id}.`

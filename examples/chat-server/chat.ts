@@ -36,8 +36,9 @@ export class Chat {
   readonly #thread: Thread
   readonly #agent: Agent
   readonly #options: ChatOptions
-  readonly #deploying = new AbortController()
+  readonly #cancelling = new AbortController()
   #runs: Promise<unknown> = Promise.resolve()
+  #isClosed = false
   #watchers = 0
   #unwatched: ReturnType<typeof setTimeout> | undefined
 
@@ -50,9 +51,8 @@ export class Chat {
 
   /** Runs the thread until nothing is left to do, or a person has to decide. Runs of a thread follow one another, so none misses what was just said. */
   run(): void {
-    const { signal } = this.#deploying
-    const run = runThread(this.#thread, this.#agent.host, { suspend: true, pause: signal })
-    this.#runs = Promise.allSettled([this.#runs, run.catch((error: unknown) => !signal.aborted && console.error(`${this.#thread.threadId}:`, error))])
+    const run = runThread(this.#thread, this.#agent.host, { suspend: true, signal: this.#cancelling.signal })
+    this.#runs = Promise.allSettled([this.#runs, run.catch((error: unknown) => !this.#isClosed && console.error(`${this.#thread.threadId}:`, error))])
   }
 
   /** The messages, and where the chat is. */
@@ -95,12 +95,18 @@ export class Chat {
     return toResponse({ events }, { ...this.#agent.ui, select, signal, onError: (error) => console.error(`${thread.threadId}:`, error) })
   }
 
-  /** A turn that runs stays open. */
+  /** Closes the thread. A turn that runs stays open, for the next process. */
   async close(): Promise<void> {
+    this.#isClosed = true
     clearTimeout(this.#unwatched)
-    this.#deploying.abort()
     await this.#thread.close()
+  }
+
+  /** Cancels what runs, and closes the thread when it has ended. */
+  async cancel(): Promise<void> {
+    this.#cancelling.abort()
     await this.#runs
+    await this.close()
   }
 
   async #follow(): Promise<void> {
@@ -123,7 +129,7 @@ export class Chat {
     } finally {
       this.#watchers -= 1
       const { cancelAfterMs } = this.#options
-      if (this.#watchers === 0 && cancelAfterMs !== undefined && !this.#deploying.signal.aborted) {
+      if (this.#watchers === 0 && cancelAfterMs !== undefined && !this.#isClosed) {
         this.#unwatched = setTimeout(() => this.status === "running" && void this.#thread.interrupt("Nobody watched any more."), cancelAfterMs)
       }
     }

@@ -77,7 +77,7 @@ export class Chats {
     if (changes === 0) return false
     this.#tell({ type: "deleted", id })
     const open = this.#open.get(id)
-    await (await open?.catch(() => undefined))?.close()
+    await (await open?.catch(() => undefined))?.cancel()
     this.#open.delete(id)
     this.#known.delete(id)
     await Thread.delete(this.#store, id, { takeOver: true })

@@ -26,7 +26,7 @@ const HTML = `<!doctype html>
 /** Bundles the page. */
 export async function buildPage(): Promise<Page> {
   const { outputFiles } = await build({
-    entryPoints: [fileURLToPath(new URL("web/app.tsx", import.meta.url))],
+    entryPoints: ["app.tsx", "app.css"].map((name) => fileURLToPath(new URL(`web/${name}`, import.meta.url))),
     outdir: "out",
     bundle: true,
     write: false,

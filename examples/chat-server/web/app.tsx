@@ -6,7 +6,6 @@ import { Composer } from "./composer.tsx"
 import { ChatIcon } from "./icons.tsx"
 import { Sidebar } from "./sidebar.tsx"
 import { useChats } from "./use-chats.ts"
-import "./app.css"
 
 /** The chat of the address: `/chats/ID`. */
 function idOfPath(): string | undefined {

@@ -73,7 +73,12 @@ function OpenChat({ id, summary, first, initial }: ChatViewProps & { readonly in
     [decide],
   )
   const { end, isAtEnd, toEnd } = useEnd(messages, queued)
-  const hint = isWaiting ? "Approve or deny above, or write what to do instead." : isBusy ? "The model reads what you write at its next step. Escape stops it." : undefined
+  const whileBusy = (
+    <>
+      The model reads what you write at its next step.<span className="keys"> Escape stops it.</span>
+    </>
+  )
+  const hint = isWaiting ? "Approve or deny above, or write what to do instead." : isBusy ? whileBusy : undefined
   return (
     <>
       <div className="messages" ref={end}>

@@ -7,7 +7,7 @@ interface ComposerProps {
   readonly onSend: (text: string) => void
   /** Given while there is something to stop. */
   readonly onStop?: (() => void) | undefined
-  readonly hint?: string | undefined
+  readonly hint?: ReactNode
   readonly field?: RefObject<HTMLTextAreaElement | null>
 }
 
@@ -65,7 +65,7 @@ export function Composer({ draft, setDraft, onSend, onStop, hint, field }: Compo
           </button>
         )}
       </div>
-      <p className="hint">{hint ?? "Enter sends, Shift+Enter begins a new line."}</p>
+      <p className="hint">{hint ?? <span className="keys">Enter sends, Shift+Enter begins a new line.</span>}</p>
     </form>
   )
 }

@@ -74,6 +74,7 @@ function ToolView({ part, ask, decide }: { readonly part: ToolPart; readonly ask
     <section className="tool" data-state={state} aria-label={`Tool: ${title}`}>
       <header>
         <span className="title">{title}</span>
+        <span className="gist">{asked === undefined && gistOf(part.input)}</span>
         {ask?.risk === "high" && asked !== undefined && <span className="risk">cannot be undone</span>}
         <span className="state">{responded ?? STATES[state]}</span>
       </header>
@@ -114,6 +115,12 @@ function Arguments({ input }: { readonly input: unknown }): ReactNode {
       ))}
     </dl>
   )
+}
+
+/** The first argument, to tell calls apart. */
+function gistOf(input: unknown): string {
+  const [first = ""] = typeof input === "object" && input !== null ? Object.values(input) : []
+  return json(first)
 }
 
 function json(value: unknown): string {

@@ -4,7 +4,7 @@ import { useCallback, useEffect, useMemo, useRef, useState } from "react"
 import { resumingFetch } from "turn-machine/hosts/ui-stream"
 import { withoutRetracted } from "turn-machine/projectors/ui-stream"
 import type { ChatSummary } from "../chats.ts"
-import { ApiError, api, type ChatMessage, type ChatState, messageOf, textOf } from "./api.ts"
+import { ApiError, api, type ChatMessage, type ChatState, type DataParts, messageOf, textOf } from "./api.ts"
 
 /** A chat as the page shows it. */
 export interface Conversation {
@@ -38,8 +38,8 @@ export function useConversation(id: string, initial: ChatState, summary: ChatSum
     sendAutomaticallyWhen: lastAssistantMessageIsCompleteWithApprovalResponses,
     experimental_throttle: 50,
     onData(part) {
-      if (part.type === "data-tool-progress") setActivity(part.data.message)
-      if (part.type === "data-retry") setActivity(`The model fails (${part.data.reason}). Again in ${part.data.waitSeconds} s`)
+      const shown = activityOf(part)
+      if (shown !== undefined) setActivity(shown)
     },
     onFinish: () => setActivity(undefined),
   })
@@ -121,6 +121,14 @@ export function useConversation(id: string, initial: ChatState, summary: ChatSum
     stop,
     decide,
   }
+}
+
+/** What a part says that is shown while it lasts. */
+function activityOf({ type, data }: { readonly type: string; readonly data: unknown }): string | undefined {
+  if (type === "data-tool-progress") return (data as DataParts["tool-progress"]).message
+  if (type !== "data-retry") return undefined
+  const { reason, waitSeconds } = data as DataParts["retry"]
+  return `${reason} Again in ${waitSeconds} s`
 }
 
 /** Sends only what is new: the server has the rest. A stream that breaks off is continued. */
