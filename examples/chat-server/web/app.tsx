@@ -47,10 +47,13 @@ function App(): ReactNode {
     },
     [open],
   )
-  const closeList = useCallback(() => {
-    setListOpen(false)
-    opener.current?.focus()
-  }, [])
+  const closeList = useCallback(() => setListOpen(false), [])
+  // What was opened by the button returns to it. Until the list is closed, the button cannot have the focus.
+  const wasOpen = useRef(false)
+  useEffect(() => {
+    if (wasOpen.current && !isListOpen) opener.current?.focus()
+    wasOpen.current = isListOpen
+  }, [isListOpen])
 
   return (
     <div className="page">
