@@ -116,6 +116,11 @@ module.exports = {
       "A store in a Durable Object, and a thread as one; they know no tool and no model.",
     ),
     room("hosts/postgres", [TIMERS, "^src/hosts/journal/"], "A journal store and a queue of work in a database; they know no loop."),
+    room(
+      "hosts/ui-stream",
+      [HOST, TIMERS, ATTACHMENTS, "^src/projectors/ui-stream/"],
+      "Requests and responses of a chat page, over the events of any thread; it runs nothing.",
+    ),
     room("hosts/approval", [], "Signatures of requests; it knows no loop and no journal."),
     room("hosts/attachments", [], "A store of bytes; it knows no tool and no model."),
     room(
@@ -146,6 +151,7 @@ module.exports = {
     room("projectors/openai-chat", ["^src/projectors/wires/"], "A wire is a room of its own."),
     room("projectors/openai-responses", ["^src/projectors/wires/"], "A wire is a room of its own."),
     room("projectors/anthropic-messages", ["^src/projectors/wires/"], "A wire is a room of its own."),
+    room("projectors/ui-stream", [], "Events in, chunks out; it knows no wire of a model."),
     room("projectors/gemini", ["^src/projectors/wires/"], "A wire is a room of its own."),
     {
       name: "the-host-contract-is-a-leaf",

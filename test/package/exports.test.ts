@@ -391,6 +391,8 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "snapshotThread",
     "threadEvents",
   ],
+  "turn-machine/hosts/ui-stream": ["ChatRequestError", "lastCursor", "readChatRequest", "resumingFetch", "toDecisions", "toResponse"],
+  "turn-machine/projectors/ui-stream": ["ResumedUiStream", "UiStream", "uiMessages", "withoutRetracted"],
   "turn-machine/testing": [
     "CONFORMANCE_LAWS",
     "ConformanceError",

@@ -3,6 +3,7 @@ import { copyOf } from "../../json.ts"
 import type { Decision, HeldCall } from "../../wire/approval.ts"
 import type { Message, Part } from "../../wire/message.ts"
 import type { AttachmentStore } from "../attachments/store.ts"
+import type { ToolAnswer } from "../host.ts"
 import { type ChatFile, fileOf, storeFiles } from "./chat-files.ts"
 import { ChatRequestError } from "./chat-request-error.ts"
 import { readJson } from "./request-body.ts"
@@ -41,8 +42,12 @@ export interface ChatDecision {
   readonly reason?: string
 }
 
-/** A result as a page sends it. */
-export type ChatAnswer = { readonly callId: string; readonly toolName: string } & ({ readonly output: Json } | { readonly errorText: string })
+/** The result of a tool that ran in the page: `thread.answer(callId, answer)`. */
+export interface ChatAnswer {
+  readonly callId: string
+  readonly toolName: string
+  readonly answer: ToolAnswer
+}
 
 /** Options of {@link readChatRequest}. */
 export interface ChatRequestOptions {
@@ -148,8 +153,10 @@ function decisionOf(approval: Json | undefined): ChatDecision {
 }
 
 function answerOf(callId: string, toolName: string, { state, output = null, errorText }: Posted): ChatAnswer {
-  if (state === "output-available") return { callId, toolName, output: copyOf(output) }
-  return { callId, toolName, errorText: typeof errorText === "string" ? errorText : "The tool failed." }
+  if (state === "output-available") return { callId, toolName, answer: { output: { status: "success", value: copyOf(output) } } }
+  const message = typeof errorText === "string" && errorText !== "" ? errorText.slice(0, 10_000) : "The tool failed in the page."
+  const failure = { class: "execution", code: "client_tool_failed", message, source: "tool", retry: { type: "never" } } as const
+  return { callId, toolName, answer: { output: { status: "failure", failure } } }
 }
 
 /**

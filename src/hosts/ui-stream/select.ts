@@ -141,7 +141,9 @@ class ContinuedSelector implements Selector {
   }
 
   caughtUp(): readonly PlacedChunk[] | undefined {
-    return this.#stream.turnId === this.#turnId ? [] : undefined
+    // What is not recorded by now was refused.
+    this.#awaited.clear()
+    return this.#isOpen && this.#stream.turnId === this.#turnId && this.#stream.status === "running" ? [] : undefined
   }
 
   #isAwaited(event: ThreadEvent): boolean {

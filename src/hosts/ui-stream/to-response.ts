@@ -32,7 +32,7 @@ export interface UiResponseOptions extends UiStreamOptions {
 const HEADERS = {
   "content-type": "text/event-stream; charset=utf-8",
   "cache-control": "no-cache, no-transform",
-  // Nginx collects a response unless it is told not to.
+  // Without it, Nginx collects a response before it sends it.
   "x-accel-buffering": "no",
   "x-vercel-ai-ui-message-stream": "v1",
 } as const

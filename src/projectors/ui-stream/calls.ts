@@ -12,7 +12,7 @@ interface Call {
   readonly toolName: string
   readonly args: Json
   readonly state: CallState
-  /** A person decided that it does not run, or nobody decided in time. */
+  /** A person decided that it does not run, or no decision came in time. */
   readonly isDenied?: true
 }
 
@@ -25,7 +25,7 @@ export class ToolCalls {
     this.#options = options
   }
 
-  /** Whether nothing goes on before a page answers: a call is held or is one of the page's own, and no other runs. */
+  /** Whether the turn waits for a page: a call is held or is one of the page's own, and no other runs. */
   get areWaiting(): boolean {
     let waits = false
     for (const { state, toolName } of this.#calls.values()) {
@@ -62,7 +62,7 @@ export class ToolCalls {
     this.#calls.set(callId, { toolName, args, state: "running", ...(!runs && { isDenied: true as const }) })
     const data = { requestId, callId, toolName, decision, ...(by !== undefined && { by }) }
     const shown: UiChunk = { type: "data-approval", id: requestId, data }
-    // A page in which nobody decided shows no buttons any more.
+    // A page that did not decide shows no buttons any more.
     return runs || known === undefined ? [shown, this.#input(callId, toolName, args)] : [shown]
   }
 

@@ -22,7 +22,7 @@ export interface ChunkPosition {
 /** A run of text, or of reasoning. */
 export type BlockKind = "text" | "reasoning"
 
-/** The digest of nothing. FNV-1a, which is cheap to continue character by character. It detects a changed text, and stops nobody. */
+/** The digest of nothing. FNV-1a, which is cheap to continue character by character. It detects a changed text. It does not stop deliberate collisions. */
 export const NO_DIGEST = 0x811c9dc5
 
 export function digested(digest: number, text: string): number {

@@ -9,6 +9,7 @@ export type {
   UiToolInput,
   UiToolPart,
 } from "./chunks.ts"
+export type { BlockKind, ChunkPosition } from "./cursor.ts"
 export { type UiMessages, uiMessages, withoutRetracted } from "./messages.ts"
 export { ResumedUiStream } from "./resume.ts"
-export { type PlacedChunk, UiStream, type UiStreamStatus } from "./ui-stream.ts"
+export { type PlacedChunk, type PositionedChunk, UiStream, type UiStreamStatus } from "./ui-stream.ts"

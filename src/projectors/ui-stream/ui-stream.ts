@@ -41,8 +41,10 @@ interface OpenTurn {
   isWaiting: boolean
   /** The last model call that ended. */
   ended: number
-  /** What comes between the end of a model call and its message, and is shown after it. `undefined`: no message is awaited. */
-  held: DurableThreadEvent[] | undefined
+  /** The message of the last model call has not come. Some calls have none. */
+  awaitsMessage: boolean
+  /** What is shown after the next message, because a page may have been shown the text of that message before. */
+  held: DurableThreadEvent[]
   live: LiveText | undefined
   error: ShownError | undefined
 }
@@ -87,8 +89,8 @@ export class UiStream {
     if ("cursor" in event) this.#cursor = event.cursor
     const turn = this.#turn
     if (turn === undefined) return lastMarked(chunks)
-    if (turn.isWaiting || turn.live !== undefined || turn.held !== undefined || !turn.calls.areWaiting) return chunks
-    const finish = this.#write(turn, [{ type: "finish", finishReason: "tool-calls" }]).map(placed)
+    if (turn.isWaiting || turn.live !== undefined || turn.awaitsMessage || !turn.calls.areWaiting) return chunks
+    const finish = [...this.#release(turn), ...this.#write(turn, [{ type: "finish", finishReason: "tool-calls" }])].map(placed)
     turn.isWaiting = true
     return lastMarked([...chunks, ...finish])
   }
@@ -101,10 +103,10 @@ export class UiStream {
       case "turn_ended":
         return this.#end(turn, event)
       case "model_call_ended": {
-        const written = [...(turn.live?.effectId === event.effectId ? [] : this.#retract(turn)), ...this.#release(turn)]
+        const written = turn.live?.effectId === event.effectId ? [] : this.#retract(turn)
         turn.hasBegun = true
         turn.ended = event.effectId
-        turn.held = []
+        turn.awaitsMessage = true
         return written
       }
       case "message":
@@ -119,16 +121,29 @@ export class UiStream {
         return []
       }
       default:
-        if (turn.held === undefined) return this.#write(turn, chunksOf(turn.calls, event))
+        // A driver may record these as it prepares the next model call. A live reader then sees them after that call's first words, and a replay before them.
+        if (!turn.awaitsMessage && event.type !== "goal_updated" && event.type !== "notice")
+          return [...this.#release(turn), ...this.#write(turn, chunksOf(turn.calls, event))]
         turn.held.push(event)
         return []
     }
   }
 
   #begin({ turnId, at }: TurnStarted): readonly Written[] {
-    const nothing = { held: undefined, live: undefined, error: undefined }
-    const begun = { settled: 0, hasBegun: false, step: "none", isWaiting: false, ended: 0, ...nothing } as const
-    const turn: OpenTurn = { turnId, base: this.#cursor, calls: new ToolCalls(this.#options), ...begun }
+    const turn: OpenTurn = {
+      turnId,
+      base: this.#cursor,
+      calls: new ToolCalls(this.#options),
+      settled: 0,
+      hasBegun: false,
+      step: "none",
+      isWaiting: false,
+      ended: 0,
+      awaitsMessage: false,
+      held: [],
+      live: undefined,
+      error: undefined,
+    }
     this.#turn = turn
     return this.#write(turn, [{ type: "start", messageId: turnId, ...(at !== undefined && { messageMetadata: { startedAt: at } }) }])
   }
@@ -182,7 +197,7 @@ export class UiStream {
     if (turn === undefined || turn.turnId !== event.turnId) return []
     switch (event.type) {
       case "model_call_started":
-        return [...this.#retract(turn), ...this.#release(turn)]
+        return this.#retract(turn)
       case "text_delta":
         return this.#delta(turn, event.effectId, "text", event.delta)
       case "reasoning_delta":
@@ -202,7 +217,7 @@ export class UiStream {
 
   #delta(turn: OpenTurn, effectId: number, kind: BlockKind, delta: string): readonly Written[] {
     if (this.#options.liveText === false || effectId <= turn.ended || delta === "") return []
-    const written = turn.live?.effectId === effectId ? [] : [...this.#retract(turn), ...this.#release(turn)]
+    const written = turn.live?.effectId === effectId ? [] : this.#retract(turn)
     turn.hasBegun = true
     const { live, before } = this.#openText(turn, effectId)
     return [...written, ...before, ...live.append(kind, delta)]
@@ -231,11 +246,12 @@ export class UiStream {
     return live?.retract() ?? []
   }
 
-  /** Shows what waited for a message. */
+  /** Shows what was held. */
   #release(turn: OpenTurn): readonly Written[] {
     const { held } = turn
-    turn.held = undefined
-    return (held ?? []).flatMap((event) => this.#write(turn, chunksOf(turn.calls, event)))
+    turn.held = []
+    turn.awaitsMessage = false
+    return held.flatMap((event) => this.#write(turn, chunksOf(turn.calls, event)))
   }
 
   #startStep(turn: OpenTurn): readonly Written[] {
