@@ -43,7 +43,10 @@ function answerToText(said: string, place: number): LlmResponse {
   if (/\b(?:delete|remove|forget)\b.*\bnotes?\b/is.test(said)) {
     const ids = (said.match(/\d{1,9}/g) ?? []).slice(0, 5)
     if (ids.length === 0) return response("Which note? Tell me its number.")
-    return response("I need your permission for that.", ids.map((id, index) => call(place, index, "delete_note", { id: Number(id) })))
+    return response(
+      "I need your permission for that.",
+      ids.map((id, index) => call(place, index, "delete_note", { id: Number(id) })),
+    )
   }
   if (/\bnotes?\b/i.test(said)) return response("Let me look.", [call(place, 0, "find_notes", { text: "" })])
   const [, count] = /\bcount\b.*?(\d{1,4})/is.exec(said) ?? []

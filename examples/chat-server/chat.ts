@@ -1,7 +1,7 @@
 import type { Message } from "turn-machine"
 import { runThread, type Thread, type ThreadEvent } from "turn-machine/hosts/thread"
 import { type ChatContinuation, toDecisions, toResponse, type UiSelection } from "turn-machine/hosts/ui-stream"
-import { type UiMessage, uiMessages, UiStream, type UiStreamStatus } from "turn-machine/projectors/ui-stream"
+import { type UiMessage, UiStream, type UiStreamStatus, uiMessages } from "turn-machine/projectors/ui-stream"
 import type { Agent } from "./agent.ts"
 
 /** `waiting`: for the user's decision about calls of tools. */
@@ -91,7 +91,8 @@ export class Chat {
   /** A part of the chat as the response that `useChat` reads. The turn does not depend on it: who leaves can come back. */
   respond(select: UiSelection, signal: AbortSignal): Promise<Response> {
     const thread = this.#thread
-    const events = (options: Parameters<Thread["events"]>[0] = {}) => (options.live === false ? thread.events(options) : this.#watched(thread.events(options)))
+    const events = (options: Parameters<Thread["events"]>[0] = {}) =>
+      options.live === false ? thread.events(options) : this.#watched(thread.events(options))
     return toResponse({ events }, { ...this.#agent.ui, select, signal, onError: (error) => console.error(`${thread.threadId}:`, error) })
   }
 

@@ -128,8 +128,11 @@ export class Chats {
 
   /** A message moves its chat to the top; the first one names it. */
   #said(id: string, text: string): void {
-    const title = text.replace(/\s+/g, " ").trim().slice(0, 80)
-    this.#database.prepare("UPDATE chats SET updated_at = ?, title = CASE title WHEN '' THEN ? ELSE title END WHERE id = ?").run(Date.now(), title, id)
+    const line = text.replace(/\s+/g, " ").trim()
+    const title = line.length > 80 ? `${line.slice(0, 79)}…` : line
+    this.#database
+      .prepare("UPDATE chats SET updated_at = ?, title = CASE title WHEN '' THEN ? ELSE title END WHERE id = ?")
+      .run(Date.now(), title, id)
   }
 
   #changed(id: string): void {

@@ -1,6 +1,6 @@
 import { setTimeout as wait } from "node:timers/promises"
 import type { Database } from "libsql"
-import { defineTool, ToolError, type Toolbox, toolbox } from "turn-machine/hosts"
+import { defineTool, type Toolbox, ToolError, toolbox } from "turn-machine/hosts"
 import * as z from "zod"
 
 /** The agent's tools: they keep notes in the database. Reading is free; a person approves what changes something. `toolMs`: how slow reading is. */

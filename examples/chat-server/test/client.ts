@@ -71,7 +71,11 @@ export class Client {
 }
 
 /** Reads a message from its chunks. `before`: what the client has of it. */
-async function read(stream: ReadableStream<UIMessageChunk>, before?: ChatMessage, onUpdate: (message: ChatMessage) => void = () => {}): Promise<ChatMessage> {
+async function read(
+  stream: ReadableStream<UIMessageChunk>,
+  before?: ChatMessage,
+  onUpdate: (message: ChatMessage) => void = () => {},
+): Promise<ChatMessage> {
   let last = before
   for await (const message of readUIMessageStream<ChatMessage>({ stream, ...(before !== undefined && { message: before }) })) {
     last = message

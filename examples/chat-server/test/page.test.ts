@@ -60,12 +60,16 @@ const numbers = (count: number) => `${Array.from({ length: count }, (_, index) =
 const until = (page: Page, text: string) => page.getByText(text).first().waitFor()
 
 describe.runIf(executablePath !== undefined)("the page", () => {
+  /** One server for the tests that need nothing of their own. */
+  let shared: Server
   beforeAll(async () => {
+    shared = await startServer(join(root, "shared"), await freePort(), { WORD_MS: "40" })
     const args = ["--no-sandbox", "--disable-quic", "--disable-background-networking"]
     browser = await chromium.launch({ args, ...(executablePath !== undefined && { executablePath }) })
   })
   afterAll(async () => {
     await browser.close()
+    await shared.kill()
     rmSync(root, { recursive: true, force: true })
   })
   afterEach(async () => {
@@ -77,22 +81,22 @@ describe.runIf(executablePath !== undefined)("the page", () => {
   })
 
   test("a message begins a chat, and its answer appears while it is written", async () => {
-    const { url } = await (await newPlace())({ WORD_MS: "30" })
+    const { url } = shared
     const page = await openPage(url)
-    await say(page, "Count to 80.")
+    await say(page, "Count to 150.")
     await until(page, "9, 10,")
-    expect((await shown(page)).join()).not.toContain("80,")
-    await until(page, "80. Done.")
+    expect((await shown(page)).join()).not.toContain("150")
+    await until(page, "150. Done.")
     await until(page, "tokens")
-    expect(await shown(page)).toEqual(["Count to 80.", expect.stringContaining(numbers(80))])
-    expect(await page.title()).toBe("Count to 80. – Chat")
-    await page.getByRole("link", { name: "Count to 80." }).waitFor()
+    expect(await shown(page)).toEqual(["Count to 150.", expect.stringContaining(numbers(150))])
+    expect(await page.title()).toBe("Count to 150. – Chat")
+    await page.getByRole("link", { name: "Count to 150." }).waitFor()
     // Another chat, and back.
     await page.getByRole("button", { name: "New chat" }).click()
     await say(page, "Count to 2.")
     await until(page, "1, 2. Done.")
-    await page.getByRole("link", { name: "Count to 80." }).click()
-    await until(page, "80. Done.")
+    await page.getByRole("link", { name: "Count to 150." }).click()
+    await until(page, "150. Done.")
     await page.goBack()
     await until(page, "1, 2. Done.")
   })
@@ -133,7 +137,7 @@ describe.runIf(executablePath !== undefined)("the page", () => {
   })
 
   test("Escape stops the model, and a message that it has not read comes back to the field", async () => {
-    const { url } = await (await newPlace())({ WORD_MS: "50" })
+    const { url } = shared
     const page = await openPage(url)
     await say(page, "Count to 2000.")
     await until(page, "4, 5,")
@@ -147,46 +151,46 @@ describe.runIf(executablePath !== undefined)("the page", () => {
   })
 
   test("what the user writes while the model works is answered in its turn", async () => {
-    const { url } = await (await newPlace())({ WORD_MS: "50" })
+    const { url } = shared
     const page = await openPage(url)
-    await say(page, "Count to 60.")
+    await say(page, "Count to 200.")
     await until(page, "4, 5,")
     await say(page, "Count to 3.")
     await until(page, "1, 2, 3. Done.")
     await until(page, "tokens")
     const texts = (await shown(page)).join("\n")
-    expect(texts.indexOf("60. Done.")).toBeLessThan(texts.indexOf("Count to 3."))
+    expect(texts.indexOf("200. Done.")).toBeLessThan(texts.indexOf("Count to 3."))
     expect(texts.indexOf("Count to 3.")).toBeLessThan(texts.indexOf("1, 2, 3. Done."))
     expect(texts.split("Count to 3.")).toHaveLength(3) // as a message of its own, and in that of the turn
   })
 
   test("a page that is loaded in mid-answer shows all of it once", async () => {
-    const { url } = await (await newPlace())({ WORD_MS: "50" })
+    const { url } = shared
     const page = await openPage(url)
-    await say(page, "Count to 120.")
+    await say(page, "Count to 200.")
     await until(page, "9, 10,")
     for (let time = 0; time < 2; time += 1) {
       await page.reload()
       await until(page, "9, 10,")
     }
-    expect((await shown(page)).join()).not.toContain("120.\n")
-    await until(page, "120. Done.")
+    expect((await shown(page)).join()).not.toContain("199")
+    await until(page, "200. Done.")
     await until(page, "tokens")
-    expect(await shown(page)).toEqual(["Count to 120.", expect.stringContaining(numbers(120))])
+    expect(await shown(page)).toEqual(["Count to 200.", expect.stringContaining(numbers(200))])
   })
 
   test("two tabs show the same: messages, streams and decisions", async () => {
-    const { url } = await (await newPlace())({ WORD_MS: "40" })
+    const { url } = shared
     // In two browsers, because a tab in the background waits until it is shown.
     const one = await openPage(url)
     await say(one, "Count to 3.")
     await until(one, "1, 2, 3. Done.")
     const two = await openPage(one.url())
     await until(two, "1, 2, 3. Done.")
-    await say(one, "Count to 100.")
+    await say(one, "Count to 200.")
     await until(two, "9, 10,")
-    expect((await shown(two)).join()).not.toContain("100,")
-    await Promise.all([until(one, "100. Done."), until(two, "100. Done.")])
+    expect((await shown(two)).join()).not.toContain("199")
+    await Promise.all([until(one, "200. Done."), until(two, "200. Done.")])
     await say(two, "Save a note: buy bread")
     await one.getByRole("button", { name: "Approve: Save a note" }).click()
     await Promise.all([until(one, "I saved it as note 1."), until(two, "I saved it as note 1.")])
@@ -204,17 +208,17 @@ describe.runIf(executablePath !== undefined)("the page", () => {
     const startHere = await newPlace()
     const server = await startHere({ WORD_MS: "50" })
     const page = await openPage(server.url)
-    await say(page, "Count to 100.")
+    await say(page, "Count to 400.")
     await until(page, "19, 20,")
     await server.kill()
     await until(page, "The server does not answer.")
-    await startHere({ WORD_MS: "50" })
-    await until(page, "100. Done.")
+    await startHere()
+    await until(page, "400. Done.")
     await until(page, "tokens")
-    expect(await shown(page)).toEqual(["Count to 100.", expect.stringContaining(numbers(100))])
+    expect(await shown(page)).toEqual(["Count to 400.", expect.stringContaining(numbers(400))])
     await page.reload()
-    await until(page, "100. Done.")
-    expect(await shown(page)).toEqual(["Count to 100.", expect.stringContaining(numbers(100))])
+    await until(page, "400. Done.")
+    expect(await shown(page)).toEqual(["Count to 400.", expect.stringContaining(numbers(400))])
   })
 
   test("the server is killed while a call waits: the call is approved in the next one", async () => {
@@ -261,15 +265,17 @@ describe.runIf(executablePath !== undefined)("the page", () => {
     await say(page, "Which notes do I have?")
     await until(page, "You have one note:")
     expect(await page.locator(".messages img, .messages script").count()).toBe(0)
-    expect(await page.locator(".messages a").evaluateAll((links) => links.map((link) => link.getAttribute("href")))).not.toContain("javascript:document.title='bad'")
+    expect(await page.locator(".messages a").evaluateAll((links) => links.map((link) => link.getAttribute("href")))).not.toContain(
+      "javascript:document.title='bad'",
+    )
     expect(await page.title()).not.toBe("bad")
   })
 
   test("on a phone, the list opens over the chat, and Escape returns to it", async () => {
-    const { url } = await (await newPlace())()
+    const { url } = shared
     const page = await openPage(url, await newBrowser({ width: 390, height: 844 }))
-    await say(page, "Count to 300.")
-    await until(page, "300. Done.")
+    await say(page, "Count to 70.")
+    await until(page, "70. Done.")
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(390)
     const list = page.getByRole("navigation", { name: "Chats" })
     expect(await list.isVisible()).toBe(false)
@@ -280,7 +286,7 @@ describe.runIf(executablePath !== undefined)("the page", () => {
     await list.waitFor({ state: "hidden" })
     expect(await opener.evaluate((button) => button === document.activeElement)).toBe(true)
     await opener.click()
-    await list.getByRole("link", { name: "Count to 300." }).click()
+    await list.getByRole("link", { name: "Count to 70." }).click()
     await list.waitFor({ state: "hidden" })
   })
 })

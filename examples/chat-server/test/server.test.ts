@@ -2,18 +2,17 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { request } from "node:http"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { afterAll, afterEach, expect, test, vi } from "vitest"
+import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest"
 import type { ChatSummary } from "../chats.ts"
 import type { ChatMessage } from "../web/api.ts"
 import { Client, seen } from "./client.ts"
 import { freePort, type Server, type Settings, startServer } from "./processes.ts"
 
-vi.setConfig({ testTimeout: 300_000, expect: { poll: { timeout: 60_000 } } })
+vi.setConfig({ testTimeout: 300_000, hookTimeout: 120_000, expect: { poll: { timeout: 60_000 } } })
 
 const KILLS = 3 * Number(process.env["RANDOM_KILLS"] ?? "1")
 
 const root = mkdtempSync(join(tmpdir(), "chat-server-"))
-afterAll(() => rmSync(root, { recursive: true, force: true }))
 const running = new Set<Server>()
 afterEach(async () => {
   for (const server of running) await server.kill()
@@ -33,9 +32,21 @@ async function newPlace(): Promise<(settings?: Settings) => Promise<Server>> {
   }
 }
 
+/** A server with a folder of its own. */
 async function start(settings?: Settings): Promise<Server> {
   return (await newPlace())(settings)
 }
+
+/** One server for the tests that need nothing of their own. */
+let shared: Promise<Server>
+beforeAll(async () => {
+  shared = startServer(join(root, "shared"), await freePort(), { WORD_MS: "20" })
+  await shared
+})
+afterAll(async () => {
+  await (await shared).kill()
+  rmSync(root, { recursive: true, force: true })
+})
 
 async function list(url: string): Promise<readonly ChatSummary[]> {
   const { chats } = (await (await fetch(`${url}/api/chats`)).json()) as { readonly chats: readonly ChatSummary[] }
@@ -56,7 +67,12 @@ test("chats are listed, named by their first message, and deleted", async () => 
   ])
   expect((await first.request("DELETE", "")).status).toBe(204)
   expect((await list(url)).map(({ id }) => id)).toEqual([second.id])
-  for (const [method, path] of [["GET", ""], ["GET", "/stream"], ["POST", "/stop"], ["DELETE", ""]] as const)
+  for (const [method, path] of [
+    ["GET", ""],
+    ["GET", "/stream"],
+    ["POST", "/stop"],
+    ["DELETE", ""],
+  ] as const)
     expect((await first.request(method, path)).status).toBe(404)
   await expect(first.send("Hello")).rejects.toThrow("There is no such chat.")
 })
@@ -76,7 +92,7 @@ test("a chat that is deleted while the model answers is gone, also after a resta
 })
 
 test("an answer is streamed, and a page that loads has the same", async () => {
-  const client = await Client.create((await start()).url)
+  const client = await Client.create((await shared).url)
   const lengths: number[] = []
   const answer = await client.send("Count to 40.", ({ parts }) => lengths.push(seen({ parts }).join("").length))
   expect(seen(answer)).toEqual([numbers(40)])
@@ -126,7 +142,7 @@ test("a decision that is sent again changes nothing, and one about other argumen
 })
 
 test("a message instead of a decision takes the place of the call", async () => {
-  const client = await Client.create((await start()).url)
+  const client = await Client.create((await shared).url)
   await client.send("Save a note: buy bread")
   await client.request("POST", "/inputs", { id: "instead", text: "Count to 3." })
   const { messages } = await client.rested()
@@ -137,18 +153,18 @@ test("a message instead of a decision takes the place of the call", async () => 
 })
 
 test("a message for the turn that runs is received by it, and a repeated one is one message", async () => {
-  const client = await Client.create((await start({ WORD_MS: "20" })).url)
-  const answer = client.send("Count to 60.")
+  const client = await Client.create((await shared).url)
+  const answer = client.send("Count to 300.")
   await expect.poll(async () => (await client.state()).status).toBe("running")
   for (let time = 0; time < 2; time += 1) expect((await client.request("POST", "/inputs", { id: "more", text: "Count to 3." })).status).toBe(200)
   expect((await client.state()).queued.map(({ id }) => id)).toEqual(["more"])
-  expect(seen(await answer)).toEqual([numbers(60), "you: Count to 3.", numbers(3)])
+  expect(seen(await answer)).toEqual([numbers(300), "you: Count to 3.", numbers(3)])
   const { messages } = await client.rested()
   expect(messages).toHaveLength(2)
 })
 
 test("stop ends the turn, keeps what was said, and returns what was not received", async () => {
-  const client = await Client.create((await start({ WORD_MS: "50" })).url)
+  const client = await Client.create((await shared).url)
   const answer = client.send("Count to 2000.")
   await expect.poll(async () => (await client.state()).status).toBe("running")
   await client.request("POST", "/inputs", { id: "more", text: "And to 3?" })
@@ -172,7 +188,10 @@ test("stop ends a turn that waits for a decision, and the call does not run", as
 })
 
 /** Reads the events of a stream until one is enough, then leaves. */
-async function readSome(response: Response, isEnough: (data: string) => boolean): Promise<{ readonly data: readonly string[]; readonly cursor: string }> {
+async function readSome(
+  response: Response,
+  isEnough: (data: string) => boolean,
+): Promise<{ readonly data: readonly string[]; readonly cursor: string }> {
   const data: string[] = []
   let cursor = ""
   let rest = ""
@@ -197,7 +216,7 @@ function deltas(data: readonly string[]): string {
 }
 
 test("a client that leaves stops nothing: it reads the turn again from its beginning, or continues after its cursor", async () => {
-  const client = await Client.create((await start({ WORD_MS: "20" })).url)
+  const client = await Client.create((await shared).url)
   const message = { id: "m1", role: "user", parts: [{ type: "text", text: "Count to 100." }] }
   const first = await readSome(await client.request("POST", "/messages", { id: client.id, message }), (data) => data.includes('"delta":"9, '))
   expect(deltas(first.data)).not.toContain("100")
@@ -211,13 +230,13 @@ test("a client that leaves stops nothing: it reads the turn again from its begin
 })
 
 test("with CANCEL_AFTER_MS, a turn that nobody watches is stopped, and one to which a client returns in time is not", async () => {
-  const client = await Client.create((await start({ WORD_MS: "20", CANCEL_AFTER_MS: "2000" })).url)
+  const client = await Client.create((await start({ WORD_MS: "20", CANCEL_AFTER_MS: "5000" })).url)
   const leave = async (id: string) => {
-    const message = { id, role: "user", parts: [{ type: "text", text: "Count to 400." }] }
+    const message = { id, role: "user", parts: [{ type: "text", text: "Count to 600." }] }
     await readSome(await client.request("POST", "/messages", { id: client.id, message }), (data) => data.includes('"delta":"3, '))
   }
   await leave("m1")
-  expect(seen((await client.resume()) ?? { parts: [] })).toEqual([numbers(400)])
+  expect(seen((await client.resume()) ?? { parts: [] })).toEqual([numbers(600)])
   await leave("m2")
   const { messages } = await client.rested()
   expect(messages.map(({ metadata }) => metadata?.outcome)).toEqual([undefined, "finished", undefined, "cancelled"])
@@ -225,18 +244,19 @@ test("with CANCEL_AFTER_MS, a turn that nobody watches is stopped, and one to wh
 
 test("a server that is killed while the model answers continues when it is started again", async () => {
   const startHere = await newPlace()
-  let server = await startHere({ WORD_MS: "20" })
+  let server = await startHere({ WORD_MS: "50" })
   const client = await Client.create(server.url)
-  const message = { id: "m1", role: "user", parts: [{ type: "text", text: "Count to 100." }] }
+  const message = { id: "m1", role: "user", parts: [{ type: "text", text: "Count to 400." }] }
   await readSome(await client.request("POST", "/messages", { id: client.id, message }), (data) => data.includes('"delta":"9, '))
   for (let kill = 0; kill < KILLS; kill += 1) {
     await server.kill()
-    server = await startHere({ WORD_MS: "20" })
-    expect((await client.state()).status).toBe("running")
+    // The last one is fast.
+    server = await startHere({ WORD_MS: kill === KILLS - 1 ? "5" : "50" })
+    if (kill < KILLS - 1) expect((await client.state()).status).toBe("running")
     await new Promise((resolve) => setTimeout(resolve, Math.random() * 500))
   }
   const { messages } = await client.rested()
-  expect(messages.map(({ parts }) => seen({ parts }))).toEqual([["Count to 100."], [numbers(100)]])
+  expect(messages.map(({ parts }) => seen({ parts }))).toEqual([["Count to 400."], [numbers(400)]])
 })
 
 test("a server that is killed while it waits for a decision still waits for it, and what is approved happens once", async () => {
@@ -265,14 +285,14 @@ test("a server that is killed while it waits for a decision still waits for it, 
 
 test("a server that is asked to end leaves the turn open, and the next one continues it", async () => {
   const startHere = await newPlace()
-  const server = await startHere({ WORD_MS: "20" })
+  const server = await startHere({ WORD_MS: "50" })
   const client = await Client.create(server.url)
-  const message = { id: "m1", role: "user", parts: [{ type: "text", text: "Count to 100." }] }
+  const message = { id: "m1", role: "user", parts: [{ type: "text", text: "Count to 400." }] }
   await readSome(await client.request("POST", "/messages", { id: client.id, message }), (data) => data.includes('"delta":"9, '))
   await server.kill("SIGTERM")
   const next = await startHere()
   await expect.poll(next.printed).toContain(`Continues ${client.id}`)
-  expect(seen((await client.rested()).messages.at(-1) ?? { parts: [] })).toEqual([numbers(100)])
+  expect(seen((await client.rested()).messages.at(-1) ?? { parts: [] })).toEqual([numbers(400)])
 })
 
 test("one server at a time has a folder", async () => {
@@ -312,7 +332,7 @@ test("other pages that the user visits are not let in", async () => {
 })
 
 test("what is not a message is refused, and the chat goes on", async () => {
-  const client = await Client.create((await start()).url)
+  const client = await Client.create((await shared).url)
   const post = async (path: string, body: unknown) => (await client.request("POST", path, body as object)).status
   const message = (parts: unknown) => ({ id: client.id, message: { id: "m1", role: "user", parts } })
   expect(await post("/messages", message([{ type: "text", text: "x".repeat(20_001) }]))).toBe(413)

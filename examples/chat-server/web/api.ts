@@ -9,7 +9,6 @@ export interface Metadata {
 }
 
 /** The parts that are not the AI SDK's own. */
-// biome-ignore lint/style/useNamingConvention: names of parts
 export type DataParts = {
   approval: { readonly requestId: string; readonly summary?: string; readonly risk?: string; readonly decision?: string }
   "user-message": { readonly id: string; readonly parts: readonly { readonly type: string; readonly text?: string }[] }

@@ -27,7 +27,10 @@ function App(): ReactNode {
     return () => removeEventListener("popstate", moved)
   }, [])
   useEffect(() => {
-    api.list().then((list) => setModel(list.model), () => {})
+    api.list().then(
+      (list) => setModel(list.model),
+      () => {},
+    )
   }, [])
   const title = summary?.title ?? ""
   useEffect(() => {
@@ -60,7 +63,14 @@ function App(): ReactNode {
       <Sidebar chats={chats} current={id} isOpen={isListOpen} onOpen={open} onClose={closeList} />
       <main inert={isListOpen}>
         <header className="top">
-          <button ref={opener} type="button" className="icon opener" aria-label="Show the chats" aria-expanded={isListOpen} onClick={() => setListOpen(true)}>
+          <button
+            ref={opener}
+            type="button"
+            className="icon opener"
+            aria-label="Show the chats"
+            aria-expanded={isListOpen}
+            onClick={() => setListOpen(true)}
+          >
             <ChatIcon />
           </button>
           <h1>{title === "" ? "New chat" : title}</h1>
@@ -71,7 +81,17 @@ function App(): ReactNode {
             The server does not answer. Connecting again …
           </p>
         )}
-        {id === undefined ? <NewChat onSend={begin} /> : <ChatView key={id} id={id} summary={summary} isListed={chats?.some((chat) => chat.id === id)} first={first?.id === id ? first.text : undefined} />}
+        {id === undefined ? (
+          <NewChat onSend={begin} />
+        ) : (
+          <ChatView
+            key={id}
+            id={id}
+            summary={summary}
+            isListed={chats?.some((chat) => chat.id === id)}
+            first={first?.id === id ? first.text : undefined}
+          />
+        )}
       </main>
     </div>
   )

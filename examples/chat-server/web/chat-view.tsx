@@ -1,6 +1,6 @@
 import { type ReactNode, useCallback, useEffect, useRef, useState } from "react"
 import type { ChatSummary } from "../chats.ts"
-import { ApiError, api, type ChatState } from "./api.ts"
+import { ApiError, api, type ChatMessage, type ChatState } from "./api.ts"
 import { Composer } from "./composer.tsx"
 import { DownIcon } from "./icons.tsx"
 import { MessageView, UserText } from "./message.tsx"
@@ -102,7 +102,13 @@ function OpenChat({ id, summary, first, initial }: ChatViewProps & { readonly in
         </div>
       </div>
       <p className="unseen" role="status">
-        {isBusy ? "The model works." : isWaiting ? `The model asks for ${asked === 1 ? "a decision" : `${asked} decisions`}.` : messages.length > 0 ? "The answer is complete." : ""}
+        {isBusy
+          ? "The model works."
+          : isWaiting
+            ? `The model asks for ${asked === 1 ? "a decision" : `${asked} decisions`}.`
+            : messages.length > 0
+              ? "The answer is complete."
+              : ""}
       </p>
       <div className="bottom">
         {!isAtEnd && (
@@ -110,14 +116,21 @@ function OpenChat({ id, summary, first, initial }: ChatViewProps & { readonly in
             <DownIcon />
           </button>
         )}
-        <Composer field={field} draft={draft} setDraft={setDraft} onSend={send} onStop={isBusy || isWaiting ? () => void stop() : undefined} hint={hint} />
+        <Composer
+          field={field}
+          draft={draft}
+          setDraft={setDraft}
+          onSend={send}
+          onStop={isBusy || isWaiting ? () => void stop() : undefined}
+          hint={hint}
+        />
       </div>
     </>
   )
 }
 
 /** Keeps the end in view while the user does not scroll away from it. */
-function useEnd(...changes: readonly unknown[]) {
+function useEnd(messages: readonly ChatMessage[], queued: readonly ChatMessage[]) {
   const end = useRef<HTMLDivElement>(null)
   const follows = useRef(true)
   const [isAtEnd, setAtEnd] = useState(true)
@@ -138,6 +151,6 @@ function useEnd(...changes: readonly unknown[]) {
   // biome-ignore lint/correctness/useExhaustiveDependencies: each change may move the end
   useEffect(() => {
     if (follows.current) toEnd()
-  }, changes)
+  }, [messages, queued, toEnd])
   return { end, isAtEnd, toEnd }
 }

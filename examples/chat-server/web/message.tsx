@@ -6,7 +6,11 @@ import { Markdown } from "./markdown.tsx"
 type Decide = (approvalId: string, approved: boolean) => void
 
 /** A message with its parts in their order. `isOpen`: its turn has not ended. */
-export const MessageView = memo(function MessageView(props: { readonly message: ChatMessage; readonly isOpen: boolean; readonly decide: Decide }): ReactNode {
+export const MessageView = memo(function MessageView(props: {
+  readonly message: ChatMessage
+  readonly isOpen: boolean
+  readonly decide: Decide
+}): ReactNode {
   const { message, isOpen, decide } = props
   if (message.role === "user") return <UserText text={textOf(message.parts)} />
   const asks = new Map(message.parts.flatMap((part) => (part.type === "data-approval" ? [[part.data.requestId, part.data] as const] : [])))
@@ -31,7 +35,15 @@ export function UserText({ text, note }: { readonly text: string; readonly note?
   )
 }
 
-function PartView({ part, asks, decide }: { readonly part: Part; readonly asks: ReadonlyMap<string, DataParts["approval"]>; readonly decide: Decide }): ReactNode {
+function PartView({
+  part,
+  asks,
+  decide,
+}: {
+  readonly part: Part
+  readonly asks: ReadonlyMap<string, DataParts["approval"]>
+  readonly decide: Decide
+}): ReactNode {
   if (isToolUIPart(part)) return <ToolView part={part} ask={asks.get(part.approval?.id ?? "")} decide={decide} />
   switch (part.type) {
     case "text":
@@ -63,20 +75,30 @@ const STATES: Readonly<Record<ToolPart["state"], string>> = {
 }
 
 /** A call of a tool: what it is asked to do, whether you allow it, and what came of it. */
-function ToolView({ part, ask, decide }: { readonly part: ToolPart; readonly ask: DataParts["approval"] | undefined; readonly decide: Decide }): ReactNode {
+function ToolView({
+  part,
+  ask,
+  decide,
+}: {
+  readonly part: ToolPart
+  readonly ask: DataParts["approval"] | undefined
+  readonly decide: Decide
+}): ReactNode {
   const { state, approval } = part
   const name = getToolName(part).replaceAll("_", " ")
   const title = ask?.summary ?? `${name.charAt(0).toUpperCase()}${name.slice(1)}`
   const asked = state === "approval-requested" && approval !== undefined ? approval.id : undefined
+  // It was stopped, or something else was said, before anybody decided.
+  const isDropped = state === "output-error" && ask !== undefined && ask.decision === undefined
   const responded = state === "approval-responded" ? (approval?.approved === true ? "approved" : "denied") : undefined
   const result = state === "output-available" ? json(part.output) : state === "output-error" ? part.errorText : undefined
   return (
     <section className="tool" data-state={state} aria-label={`Tool: ${title}`}>
       <header>
         <span className="title">{title}</span>
-        <span className="gist">{asked === undefined && gistOf(part.input)}</span>
+        <span className="gist">{ask?.summary === undefined && gistOf(part.input)}</span>
         {ask?.risk === "high" && asked !== undefined && <span className="risk">cannot be undone</span>}
-        <span className="state">{responded ?? STATES[state]}</span>
+        <span className="state">{isDropped ? "did not run" : (responded ?? STATES[state])}</span>
       </header>
       {asked !== undefined && (
         <>
@@ -110,7 +132,7 @@ function Arguments({ input }: { readonly input: unknown }): ReactNode {
       {entries.map(([name, value]) => (
         <div key={name}>
           <dt>{name}</dt>
-          <dd>{typeof value === "string" ? value : json(value)}</dd>
+          <dd>{value === "" ? "(empty)" : json(value)}</dd>
         </div>
       ))}
     </dl>

@@ -71,7 +71,15 @@ function Status({ chat: { status } }: { readonly chat: ChatSummary }): ReactNode
   return <span className={`status ${status}`}>{status === "running" ? "works" : "asks you"}</span>
 }
 
-function DeleteDialog({ chat, onDelete, onCancel }: { readonly chat: ChatSummary; readonly onDelete: () => void; readonly onCancel: () => void }): ReactNode {
+function DeleteDialog({
+  chat,
+  onDelete,
+  onCancel,
+}: {
+  readonly chat: ChatSummary
+  readonly onDelete: () => void
+  readonly onCancel: () => void
+}): ReactNode {
   const dialog = useRef<HTMLDialogElement>(null)
   useEffect(() => dialog.current?.showModal(), [])
   return (

@@ -107,10 +107,16 @@ export function useConversation(id: string, initial: ChatState, summary: ChatSum
   }, [id, onUnsent])
 
   const { addToolApprovalResponse } = chat
-  const decide = useCallback((approvalId: string, approved: boolean) => void addToolApprovalResponse({ id: approvalId, approved }), [addToolApprovalResponse])
+  const decide = useCallback(
+    (approvalId: string, approved: boolean) => void addToolApprovalResponse({ id: approvalId, approved }),
+    [addToolApprovalResponse],
+  )
 
   const shown = useMemo(() => messages.map((message) => withoutRetracted(message)), [messages])
-  const received = useMemo(() => new Set(shown.flatMap(({ id, parts }) => [id, ...parts.flatMap((part) => (part.type === "data-user-message" ? [part.data.id] : []))])), [shown])
+  const received = useMemo(
+    () => new Set(shown.flatMap(({ id, parts }) => [id, ...parts.flatMap((part) => (part.type === "data-user-message" ? [part.data.id] : []))])),
+    [shown],
+  )
   return {
     messages: shown,
     queued: queued.filter((message) => !received.has(message.id)),
