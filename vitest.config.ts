@@ -30,7 +30,7 @@ const SMOKE = "test/crash/smoke.test.ts"
 const ISOLATED = ["test/hosts/node/file-journal-races.test.ts", "test/cli/races.test.ts"]
 
 /** Tests of examples that need packages of their own. `test/package/examples.test.ts` installs those, and runs all examples. */
-const INSTALLED = ["examples/cloudflare/**", "examples/restate/**"]
+const INSTALLED = ["examples/chat-server/**", "examples/cloudflare/**", "examples/restate/**"]
 
 /** What the deep lane runs. */
 const DEEP = [
