@@ -5,7 +5,7 @@ import type { GoalCommand } from "turn-machine/schemas"
 export function goalCommand(blocks: readonly ContentBlock[]): Extract<GoalCommand, { type: "start" | "resume" | "pause" | "clear" }> | undefined {
   const [block] = blocks
   if (block?.type !== "text") return undefined
-  const [, text] = /^\s*\/goal\b([^]*)$/.exec(block.text) ?? []
+  const [, text] = /^\s*\/goal\b([\s\S]*)$/.exec(block.text) ?? []
   if (text === undefined) return undefined
   const objective = text.trim()
   if (objective === "resume" || objective === "pause" || objective === "clear") return { type: objective }

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto"
 import { type ContentBlock, RequestError } from "@agentclientprotocol/sdk"
 import type { AttachmentStore } from "turn-machine/hosts"
 import type { InputPart } from "turn-machine/hosts/thread"
@@ -27,7 +28,7 @@ async function partOf(block: ContentBlock, place: string, attachments: Attachmen
       return { type: "text", text: tag("resource_link", { uri: block.uri, name: block.name }) }
     case "resource": {
       const { resource } = block
-      if ("text" in resource) return { type: "text", text: `${tag("resource", { uri: resource.uri })}\n${resource.text}\n</resource>` }
+      if ("text" in resource) return { type: "text", text: embedded(resource) }
       const mimeType = resource.mimeType ?? "application/octet-stream"
       const attachment = await stored(resource.blob, mimeType, place, attachments, resource.uri)
       return mimeType.startsWith("image/") ? { type: "image", attachment } : { type: "file", attachment }
@@ -52,6 +53,12 @@ function invalid(place: string, what: string): RequestError {
   return RequestError.invalidParams({ place }, `${place} ${what}.`)
 }
 
+/** The end of a resource depends on its text, so that a text cannot pretend to end earlier. */
+function embedded({ uri, text }: { readonly uri: string; readonly text: string }): string {
+  const digest = createHash("sha256").update(text).digest("hex").slice(0, 12)
+  return `${tag("resource", { uri })}\n${text}\n</resource-${digest}>`
+}
+
 function tag(name: string, attributes: { readonly [name: string]: string }): string {
   const written = Object.entries(attributes).map(
     ([name, value]) => ` ${name}="${value.replace(/[&"<>\n]/g, (character) => `&#${character.codePointAt(0)};`)}"`,
@@ -73,7 +80,7 @@ export async function blocksOf({ parts }: Message, attachments: AttachmentStore)
 function textBlock(text: string): ContentBlock {
   const [, linked, name = ""] = /^<resource_link uri="([^"]*)" name="([^"]*)" \/>$/.exec(text) ?? []
   if (linked !== undefined) return { type: "resource_link", uri: unescaped(linked), name: unescaped(name) }
-  const [, uri, content = ""] = /^<resource uri="([^"]*)">\n([^]*)\n<\/resource>$/.exec(text) ?? []
+  const [, uri, content = ""] = /^<resource uri="([^"]*)">\n([\s\S]*)\n<\/resource-\w+>$/.exec(text) ?? []
   if (uri !== undefined) return { type: "resource", resource: { uri: unescaped(uri), text: content } }
   return { type: "text", text }
 }

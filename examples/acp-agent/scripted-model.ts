@@ -15,7 +15,7 @@ const SCRIPT: readonly (readonly [RegExp, (groups: readonly string[]) => readonl
   [/\bwrite ([^\s:]+): ([^\n<]+)/g, ([path, content]) => ["write_file", { path, content }]],
   [/\bedit ([^\s:]+): ([^\n]+?) -> ([^\n<]+)/g, ([path, before, after]) => ["edit_file", { path, old_text: before, new_text: after }]],
   [/\brun ([^\n<]+)/g, ([command]) => ["run_command", { command }]],
-  [/\bcall (\w+__[\w-]+) (\{.*\})/g, ([toolName = "", args = ""]) => [toolName, JSON.parse(args) as object]],
+  [/\bcall ([\w-]+__[\w-]+) (\{.*\})/g, ([toolName = "", args = ""]) => [toolName, JSON.parse(args) as object]],
 ]
 
 /** A model that needs no key. It streams a word each `wordMs` milliseconds. */

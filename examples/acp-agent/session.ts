@@ -22,7 +22,7 @@ import { partsOf } from "./prompt-content.ts"
 import { diffOf } from "./shown-calls.ts"
 import type { Storage } from "./storage.ts"
 import { toolsOf } from "./tools.ts"
-import { goalInput, Updates } from "./updates.ts"
+import { answersFirst, goalInput, Updates } from "./updates.ts"
 import { type ClientSide, type Workspace, workspaceOf } from "./workspace.ts"
 
 const SYSTEM_PROMPT =
@@ -71,6 +71,8 @@ export class Session {
   #sending: Promise<void> = Promise.resolve()
   readonly #turnShown = new Map<string, () => void>()
   readonly #turnsShown = new Set<string>()
+  /** Whether another process left an open turn, or an input that no turn received. */
+  readonly #isLeft: boolean
 
   private constructor(thread: Thread, host: Host, workspace: Workspace, updates: Updates, shown: Set<string>, options: SessionOptions) {
     this.thread = thread
@@ -82,6 +84,7 @@ export class Session {
     this.#storage = options.storage
     this.#model = options.model
     this.#servers = options.servers
+    this.#isLeft = thread.openTurn !== undefined || thread.queue().length > 0
   }
 
   /**
@@ -138,13 +141,13 @@ export class Session {
 
   /** Sends all that the session has: the conversation, its calls, and the plan. */
   async replay(): Promise<void> {
-    for await (const event of this.thread.events({ live: false })) await this.#show(event)
+    for await (const event of answersFirst(this.thread.events({ live: false }))) await this.#show(event)
     await this.#sendPlan()
   }
 
   /** Reads what the session has without sending it, so that the client is sent only what is new. */
   async skipReplay(): Promise<void> {
-    for await (const event of this.thread.events({ live: false })) {
+    for await (const event of answersFirst(this.thread.events({ live: false }))) {
       if ("cursor" in event) this.#cursor = event.cursor
       await this.#updates.of(event)
     }
@@ -154,8 +157,7 @@ export class Session {
   begin(): void {
     void this.#follow()
     this.#send({ sessionUpdate: "available_commands_update", availableCommands: COMMANDS })
-    if (this.thread.openTurn === undefined && this.thread.queue().length === 0) return
-    void this.#continue().catch((error: unknown) => this.#log("the session cannot be continued", error))
+    if (this.#isLeft) void this.#continue().catch((error: unknown) => this.#log("the session cannot be continued", error))
   }
 
   async #continue(): Promise<void> {
@@ -257,7 +259,7 @@ export class Session {
   /** Sends what happens until the thread is closed. */
   async #follow(): Promise<void> {
     try {
-      for await (const event of this.thread.events({ after: this.#cursor })) {
+      for await (const event of answersFirst(this.thread.events({ after: this.#cursor }))) {
         await this.#show(event)
         if (event.type === "approval_requested") this.#ask(event.turnId, event.held)
         if (event.type === "approval_decided") this.#questions.get(keyOf(event))?.abort()
