@@ -1,7 +1,7 @@
-import { mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { type McpServer, methods, type SessionUpdate } from "@agentclientprotocol/sdk"
+import { type ListSessionsRequest, type McpServer, methods, type SessionUpdate } from "@agentclientprotocol/sdk"
 import { memoryAttachmentStore, memoryJournalStore } from "turn-machine/hosts"
 import { afterEach, describe, expect, test, vi } from "vitest"
 import { type AcpAgent, acpAgent } from "./agent.ts"
@@ -339,5 +339,235 @@ describe("permission", () => {
       code: -32602,
       message: expect.stringContaining('There is no mode "yolo"; the modes are ask, auto, read-only.'),
     })
+  })
+})
+
+describe("cancel", () => {
+  const cancel = ({ editor, sessionId }: Place) => editor.agent.notify(methods.agent.session.cancel, { sessionId })
+  /** After a cancelled turn, the next prompt is answered as ever, and nothing of the cancelled one runs. */
+  async function continues({ editor, sessionId }: Place): Promise<void> {
+    const before = editor.text().length
+    expect(await editor.prompt(sessionId, "Hello")).toEqual({ stopReason: "end_turn" })
+    expect(editor.text().slice(before)).toMatch(/^You said: Hello\. /)
+  }
+
+  test("while the model answers: what it said stays", async () => {
+    const here = await place({ model: scriptedModel(5) })
+    const ended = here.editor.prompt(here.sessionId, "count to 9000")
+    await here.editor.until(() => here.editor.text().includes("5 "))
+    await cancel(here)
+    expect(await ended).toEqual({ stopReason: "cancelled" })
+    expect(here.editor.text()).toMatch(/^1 2 3 4 5 /)
+    expect(here.editor.text()).not.toContain("9000")
+    await continues(here)
+  })
+
+  test.each([false, true])("while a command runs (in a terminal of the editor: %s): it is killed", async (hasTerminals) => {
+    const here = await place({ hasTerminals })
+    const file = join(here.cwd, "done.txt")
+    const ended = here.editor.prompt(here.sessionId, `run echo begun > begun.txt; sleep 600; echo done > ${file}`)
+    await vi.waitFor(() => expect(readFileSync(join(here.cwd, "begun.txt"), "utf8")).toBe("begun\n"), { timeout: 15_000 })
+    await cancel(here)
+    expect(await ended).toEqual({ stopReason: "cancelled" })
+    expect(here.editor.calls()).toMatchObject([{ status: "failed" }])
+    expect(existsSync(file)).toBe(false)
+    await continues(here)
+  })
+
+  test("while the editor is asked: its question is withdrawn, and the call does not run", async () => {
+    let isWithdrawn = false
+    const here = await place({
+      onPermission: (_, signal) =>
+        new Promise((_, reject) =>
+          signal.addEventListener("abort", () => {
+            isWithdrawn = true
+            reject(signal.reason)
+          }),
+        ),
+    })
+    const ended = here.editor.prompt(here.sessionId, "write a.txt: one")
+    await here.editor.until(() => here.editor.questions.length === 1)
+    await cancel(here)
+    expect(await ended).toEqual({ stopReason: "cancelled" })
+    expect(here.editor.calls()).toMatchObject([{ status: "failed" }])
+    expect(existsSync(join(here.cwd, "a.txt"))).toBe(false)
+    await vi.waitFor(() => expect(isWithdrawn).toBe(true))
+    await continues(here)
+  })
+
+  test("by the answer to a question, as editors give it", async () => {
+    const here = await place({ onPermission: () => "cancelled" })
+    expect(await here.editor.prompt(here.sessionId, "write a.txt: one\nrun touch b.txt")).toEqual({ stopReason: "cancelled" })
+    expect(here.editor.calls().map(({ status }) => status)).toEqual(["failed", "failed"])
+    await continues(here)
+  })
+
+  test("at once after the prompt, and without a prompt", async () => {
+    const here = await place({ model: scriptedModel(5) })
+    await cancel(here)
+    for (const turns of [0, 1, 5]) {
+      const ended = here.editor.prompt(here.sessionId, "count to 9000")
+      for (let turn = 0; turn < turns; turn += 1) await Promise.resolve()
+      await cancel(here)
+      expect(await ended).toEqual({ stopReason: "cancelled" })
+    }
+    await cancel(here)
+    await continues(here)
+  })
+
+  test("of a session that does not exist is ignored", async () => {
+    const here = await place()
+    await here.editor.agent.notify(methods.agent.session.cancel, { sessionId: "none" })
+    await continues(here)
+  })
+})
+
+describe("a second prompt", () => {
+  test("while the turn runs is received by it, and both end with it", async () => {
+    let allow = (_: string): void => {}
+    const { editor, sessionId } = await place({ onPermission: () => new Promise((resolve) => (allow = resolve)) })
+    const first = editor.prompt(sessionId, "run echo 1")
+    await editor.until(() => editor.questions.length === 1)
+    const second = editor.prompt(sessionId, "I am Ada")
+    await editor.agent.request(methods.agent.session.setMode, { sessionId, modeId: "ask" }) // has been read
+    allow("allow_once")
+    expect(await Promise.all([first, second])).toEqual([{ stopReason: "end_turn" }, { stopReason: "end_turn" }])
+    expect(editor.text()).toMatch(/^I call my tools\. You said: I am Ada\. /)
+    expect(editor.text("user_message_chunk")).toBe("")
+  })
+})
+
+describe("a goal", () => {
+  test("is pursued over turns, with its checklist as the plan, until the judge is content", async () => {
+    const { editor, sessionId, cwd, storage } = await place()
+    expect(await editor.prompt(sessionId, "/goal write a.txt: hello")).toEqual({ stopReason: "end_turn" })
+    expect(readFileSync(join(cwd, "a.txt"), "utf8")).toBe("hello")
+    const plans = editor.updates.flatMap((update) => (update.sessionUpdate === "plan" ? [update.entries] : []))
+    const entry = (content: string, status: string) => ({ content, priority: "medium", status })
+    expect(plans[0]).toEqual([entry("The work is done.", "pending"), entry("The agent says so.", "pending")])
+    expect(plans.at(-1)).toEqual([entry("The work is done.", "completed"), entry("The agent says so.", "completed")])
+    expect(editor.text()).toMatch(/The goal is complete\.$/)
+
+    await editor.agent.request(methods.agent.session.close, { sessionId })
+    const other = await connected({ storage })
+    await other.editor.agent.request(methods.agent.session.load, { sessionId, cwd, mcpServers: [] })
+    expect(other.editor.text("user_message_chunk")).toBe("/goal write a.txt: hello")
+    expect(other.editor.updates.at(-1)).toEqual({ sessionUpdate: "plan", entries: plans.at(-1) })
+  })
+
+  test("is paused by a cancel, and resumed", async () => {
+    const answers = ["cancelled", "allow_once"]
+    const { editor, sessionId, cwd } = await place({ onPermission: () => answers.shift() ?? "" })
+    expect(await editor.prompt(sessionId, "/goal write a.txt: hello")).toEqual({ stopReason: "cancelled" })
+    expect(existsSync(join(cwd, "a.txt"))).toBe(false)
+    expect(await editor.prompt(sessionId, "/goal resume")).toEqual({ stopReason: "end_turn" })
+    expect(editor.text()).toMatch(/The goal is complete\.$/)
+  })
+
+  test("commands that cannot be carried out say why", async () => {
+    const { editor, sessionId } = await place()
+    for (const command of ["/goal", "/goal resume", "/goal pause", `/goal ${"x".repeat(5_000)}`])
+      expect(await editor.prompt(sessionId, command)).toEqual({ stopReason: "end_turn" })
+    expect(editor.updates.flatMap((update) => (update.sessionUpdate === "agent_message_chunk" ? [update.content] : []))).toHaveLength(4)
+    expect(await editor.prompt(sessionId, "/goals are good")).toEqual({ stopReason: "end_turn" })
+    expect(editor.text()).toContain("You said: /goals are good.")
+  })
+})
+
+describe("sessions", () => {
+  test("a loaded session shows what the live one did", async () => {
+    const { editor, sessionId, storage, cwd } = await place({ onPermission: ({ toolCall }) => (toolCall.rawInput === "b" ? "" : "allow_once") })
+    writeFileSync(join(cwd, "a.txt"), "one")
+    await editor.prompt(sessionId, "please think")
+    await editor.prompt(sessionId, "read a.txt, edit a.txt: one -> two\nread missing.txt\nrun exit 2")
+    await editor.agent.request(methods.agent.session.close, { sessionId })
+
+    const other = await connected({ storage })
+    const loaded = await other.editor.agent.request(methods.agent.session.load, { sessionId, cwd, mcpServers: [] })
+    expect(loaded).toMatchObject({ modes: { currentModeId: "ask" } })
+    expect(other.editor.calls()).toEqual(editor.calls())
+    for (const kind of ["agent_message_chunk", "agent_thought_chunk"] as const) expect(other.editor.text(kind)).toBe(editor.text(kind))
+    expect(other.editor.text("user_message_chunk")).toBe("please thinkread a.txt, edit a.txt: one -> two\nread missing.txt\nrun exit 2")
+    /** The kinds of the updates, those of a streamed text as one. */
+    const kinds = (updates: readonly SessionUpdate[]) =>
+      updates
+        .map(({ sessionUpdate }) => sessionUpdate)
+        .filter((kind) => kind !== "user_message_chunk")
+        .filter((kind, index, all) => kind !== all[index - 1])
+    expect(kinds(turnUpdates(other.editor))).toEqual(kinds(turnUpdates(editor)))
+  })
+
+  test("a resumed session sends nothing of what was, and continues", async () => {
+    const { editor, sessionId, storage, cwd } = await place()
+    await editor.prompt(sessionId, "write a.txt: one")
+    await editor.agent.request(methods.agent.session.close, { sessionId })
+    const other = await connected({ storage })
+    await other.editor.agent.request(methods.agent.session.resume, { sessionId, cwd })
+    await other.editor.prompt(sessionId, "Hello")
+    expect(other.editor.calls()).toEqual([])
+    expect(other.editor.text()).toMatch(/^You said: Hello\. /)
+  })
+
+  test("are listed with their titles, the newest first, also by folder, and deleted", async () => {
+    const { editor, sessionId, storage, cwd } = await place()
+    await editor.prompt(sessionId, "Hello\nyou")
+    const { sessionId: other } = await editor.agent.request(methods.agent.session.new, { cwd: folder(), mcpServers: [] })
+    const list = (params: ListSessionsRequest) => editor.agent.request(methods.agent.session.list, params)
+    expect((await list({})).sessions.map(({ sessionId, title }) => [sessionId, title])).toEqual([
+      [other, undefined],
+      [sessionId, "Hello you"],
+    ])
+    expect((await list({ cwd })).sessions).toMatchObject([{ sessionId, cwd, title: "Hello you", updatedAt: expect.stringMatching(/^\d{4}-.*Z$/) }])
+    expect(await refusal(list({ cursor: "x" }))).toMatchObject({ code: -32602 })
+    for (const each of [sessionId, other]) await editor.agent.request(methods.agent.session.delete, { sessionId: each })
+    expect(await list({})).toEqual({ sessions: [] })
+    for await (const name of storage.store.list({})) expect.unreachable(`${name} is left`)
+    expect(await refusal(editor.prompt(sessionId, "Hello"))).toMatchObject({ code: -32002 })
+  })
+
+  test("pages of a long list", async () => {
+    const { editor } = await connected()
+    const cwd = folder()
+    for (let number = 0; number < 51; number += 1) await editor.agent.request(methods.agent.session.new, { cwd, mcpServers: [] })
+    const first = await editor.agent.request(methods.agent.session.list, {})
+    const second = await editor.agent.request(methods.agent.session.list, { cursor: first.nextCursor ?? null })
+    expect([first.sessions.length, second.sessions.length, second.nextCursor]).toEqual([50, 1, undefined])
+    expect(new Set([...first.sessions, ...second.sessions].map(({ sessionId }) => sessionId)).size).toBe(51)
+  })
+})
+
+describe("errors", () => {
+  test("of places and ids", async () => {
+    const { editor, cwd } = await place()
+    const create = (params: { cwd: string; mcpServers: McpServer[] }) => refusal(editor.agent.request(methods.agent.session.new, params))
+    const load = (sessionId: string, where = cwd) =>
+      refusal(editor.agent.request(methods.agent.session.load, { sessionId, cwd: where, mcpServers: [] }))
+    expect(await create({ cwd: "relative", mcpServers: [] })).toEqual({
+      code: -32602,
+      message: expect.stringContaining('absolute path, not "relative"'),
+    })
+    expect(await create({ cwd: join(cwd, "none"), mcpServers: [] })).toEqual({ code: -32602, message: expect.stringContaining("There is no folder") })
+    const sse = { type: "sse" as const, name: "old", url: "http://127.0.0.1:1", headers: [] }
+    expect(await create({ cwd, mcpServers: [sse] })).toEqual({ code: -32602, message: expect.stringContaining('"old" uses SSE') })
+    for (const id of ["none", "../../etc/passwd", "", "\0", "x".repeat(10_000)])
+      expect(await load(id), JSON.stringify(id)).toMatchObject({ code: -32002 })
+    const { sessionId } = await editor.agent.request(methods.agent.session.new, { cwd, mcpServers: [] })
+    expect(await load(sessionId, folder())).toEqual({ code: -32602, message: expect.stringContaining(`belongs to another folder, ${cwd}`) })
+  })
+
+  test("a model that fails is an error of the prompt with its reason, and the session continues", async () => {
+    const { editor, sessionId } = await place()
+    expect(await refusal(editor.prompt(sessionId, "please fail"))).toEqual({
+      code: -32603,
+      message: expect.stringContaining("The script says that the model fails."),
+    })
+    expect(await editor.prompt(sessionId, "Hello")).toEqual({ stopReason: "end_turn" })
+  })
+
+  test("a session that another process has open", async () => {
+    const { sessionId, storage, cwd } = await place()
+    const other = await connected({ storage })
+    const refused = await refusal(other.editor.agent.request(methods.agent.session.load, { sessionId, cwd, mcpServers: [] }))
+    expect(refused).toEqual({ code: -32603, message: expect.stringContaining("The session is open in another process.") })
   })
 })

@@ -48,9 +48,9 @@ function answerTo({ messages, tools }: Request): LlmResponse {
     const updates = [1, 2].map((index) => ({ index, status: "completed", evidence: "The transcript shows it." }))
     return answer("", [["update_checklist", { updates, new_items: [], reason: "All is shown." }]])
   }
-  const isAnswer = ({ role, blocks }: RequestMessage) => role === "assistant" && blocks.every(({ type }) => type !== "tool_call")
-  const open = messages.slice(messages.findLastIndex(isAnswer) + 1)
-  const said = open.flatMap((message) => (message.role === "user" ? textsOf(message) : [])).join("\n")
+  // What was said last, and what was done since.
+  const open = messages.slice(messages.findLastIndex((message) => message.role === "user" && textsOf(message).length > 0))
+  const said = textsOf(open[0]).join("\n")
   const results = open.flatMap(({ blocks }) => blocks.flatMap((block) => (block.type === "tool_result" ? [block.text] : [])))
   const isGoal = messages.some((message) => textsOf(message).some((text) => text.includes("<objective>")))
   if (isGoal && messages.some(({ blocks }) => blocks.some(({ type }) => type === "tool_result")) && results.length === 0)
@@ -66,8 +66,8 @@ function answerTo({ messages, tools }: Request): LlmResponse {
   return answer(`You said: ${said}${attached > 0 ? ` (with ${attached} attachments)` : ""}. ${HELP}`)
 }
 
-function textsOf({ blocks }: RequestMessage): readonly string[] {
-  return blocks.flatMap((block) => (block.type === "text" ? [block.text] : []))
+function textsOf(message: RequestMessage | undefined): readonly string[] {
+  return (message?.blocks ?? []).flatMap((block) => (block.type === "text" ? [block.text] : []))
 }
 
 function answer(text: string, calls: readonly (readonly [toolName: string, args: object])[] = [], reasoning = ""): LlmResponse {
