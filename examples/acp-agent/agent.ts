@@ -200,6 +200,8 @@ async function answering<Answer>(work: () => Promise<Answer>): Promise<Answer> {
     return await work()
   } catch (error) {
     if (error instanceof RequestError) throw error
+    if (error instanceof JournalStoreError && error.code === "closed")
+      throw RequestError.internalError({ code: error.code }, "The session was closed. Its turn continues when it is loaded.")
     console.error(error)
     if (error instanceof JournalStoreError && error.code === "in_use")
       throw RequestError.internalError({ code: error.code }, "The session is open in another process. Close it there first.")

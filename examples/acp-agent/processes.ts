@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process"
+import { join } from "node:path"
 import { Readable, Writable } from "node:stream"
 import { fileURLToPath } from "node:url"
 import { ndJsonStream, type Stream } from "@agentclientprotocol/sdk"
@@ -18,7 +19,7 @@ export interface AgentProcess {
 }
 
 /** The program and its arguments, as an editor is configured with them. */
-export const AGENT: readonly [command: string, ...args: string[]] = [process.execPath, "--import", "tsx", `${HERE}main.ts`]
+export const AGENT: readonly [command: string, ...args: string[]] = [process.execPath, "--import", import.meta.resolve("tsx"), join(HERE, "main.ts")]
 
 export function startAgent(env: NodeJS.ProcessEnv): AgentProcess {
   const [command, ...args] = AGENT

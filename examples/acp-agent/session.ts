@@ -11,7 +11,7 @@ import {
 import { chatDriver, chatProjector, type Outcome } from "turn-machine"
 import { type Host, mergeToolboxes, syncTools } from "turn-machine/hosts"
 import type { McpToolbox } from "turn-machine/hosts/mcp"
-import { JudgedThread, readJudged, runThread, Thread, type ThreadEvent, type ThreadRest } from "turn-machine/hosts/thread"
+import { JudgedThread, readJudged, runThread, Thread, type ThreadEvent, type ThreadEventsOptions, type ThreadRest } from "turn-machine/hosts/thread"
 import type { HeldCall } from "turn-machine/schemas"
 import { commandsOf } from "./commands.ts"
 import { goalCommand } from "./goal-command.ts"
@@ -141,23 +141,23 @@ export class Session {
 
   /** Sends all that the session has: the conversation, its calls, and the plan. */
   async replay(): Promise<void> {
-    for await (const event of answersFirst(this.thread.events({ live: false }))) await this.#show(event)
+    for await (const event of answersFirst(this.#events({ live: false }))) await this.#show(event)
     await this.#sendPlan()
   }
 
   /** Reads what the session has without sending it, so that the client is sent only what is new. */
   async skipReplay(): Promise<void> {
-    for await (const event of answersFirst(this.thread.events({ live: false }))) {
-      if ("cursor" in event) this.#cursor = event.cursor
-      await this.#updates.of(event)
-    }
+    for await (const event of answersFirst(this.#events({ live: false }))) await this.#updates.of(event)
   }
 
   /** Sends from now on what happens, and continues what another process left: an open turn, and inputs that no turn received. */
   begin(): void {
     void this.#follow()
     this.#send({ sessionUpdate: "available_commands_update", availableCommands: COMMANDS })
-    if (this.#isLeft) void this.#continue().catch((error: unknown) => this.#log("the session cannot be continued", error))
+    if (!this.#isLeft) return
+    void this.#continue().catch((error: unknown) => {
+      if (!this.#closing.signal.aborted) this.#log("the session cannot be continued", error)
+    })
   }
 
   async #continue(): Promise<void> {
@@ -259,7 +259,7 @@ export class Session {
   /** Sends what happens until the thread is closed. */
   async #follow(): Promise<void> {
     try {
-      for await (const event of answersFirst(this.thread.events({ after: this.#cursor }))) {
+      for await (const event of answersFirst(this.#events({ after: this.#cursor }))) {
         await this.#show(event)
         if (event.type === "approval_requested") this.#ask(event.turnId, event.held)
         if (event.type === "approval_decided") this.#questions.get(keyOf(event))?.abort()
@@ -281,12 +281,17 @@ export class Session {
     this.#turnShown.delete(turnId)
   }
 
+  /** The events of the thread. What is read later continues after them. */
+  async *#events(options: ThreadEventsOptions): AsyncGenerator<ThreadEvent, void, undefined> {
+    for await (const event of this.thread.events(options)) {
+      if ("cursor" in event) this.#cursor = event.cursor
+      yield event
+    }
+  }
+
   async #show(event: ThreadEvent): Promise<void> {
     for (const update of await this.#updates.of(event)) this.#send(update)
-    if ("cursor" in event) {
-      this.#cursor = event.cursor
-      if (event.type === "turn_ended") this.#turnsShown.add(event.turnId)
-    }
+    if (event.type === "turn_ended") this.#turnsShown.add(event.turnId)
     await this.#sending
   }
 
