@@ -19,21 +19,19 @@ const line = (text: string): void => {
 
 /** Prints an update as an editor would show it. */
 function show(update: SessionUpdate): void {
-  switch (update.sessionUpdate) {
-    case "agent_message_chunk":
-    case "agent_thought_chunk":
-      if (update.content.type === "text") process.stdout.write(update.content.text)
-      isMidLine = true
-      return
-    case "user_message_chunk":
-      return line(`you: ${update.content.type === "text" ? update.content.text : `[${update.content.type}]`}`)
-    case "tool_call":
-      return line(`  [${update.toolCallId}] ${update.title}`)
-    case "tool_call_update":
-      return line(`  [${update.toolCallId}] ${update.status}${update.content?.[0]?.type === "diff" ? ", with a difference" : ""}`)
-    case "plan":
-      return line(`  plan: ${update.entries.map(({ status, content }) => `${status === "completed" ? "[x]" : "[ ]"} ${content}`).join(" ")}`)
+  const { sessionUpdate } = update
+  if (sessionUpdate === "agent_message_chunk" || sessionUpdate === "agent_thought_chunk") {
+    if (update.content.type === "text") process.stdout.write(update.content.text)
+    isMidLine = true
   }
+  if (sessionUpdate === "user_message_chunk") line(`you: ${update.content.type === "text" ? update.content.text : `[${update.content.type}]`}`)
+  if (sessionUpdate === "tool_call") line(`  [${update.toolCallId}] ${update.title}`)
+  if (sessionUpdate === "tool_call_update") {
+    const hasDiff = update.content?.some(({ type }) => type === "diff") === true
+    line(`  [${update.toolCallId}] ${update.status}${hasDiff ? ", with a difference" : ""}`)
+  }
+  if (sessionUpdate === "plan")
+    line(`  plan: ${update.entries.map(({ status, content }) => `${status === "completed" ? "[x]" : "[ ]"} ${content}`).join(" ")}`)
 }
 
 async function start(answer: (title: string) => string) {

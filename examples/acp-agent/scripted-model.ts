@@ -53,10 +53,11 @@ function answerTo({ messages, tools }: Request): LlmResponse {
   const said = textsOf(open[0]).join("\n")
   const results = open.flatMap(({ blocks }) => blocks.flatMap((block) => (block.type === "tool_result" ? [block.text] : [])))
   const isGoal = messages.some((message) => textsOf(message).some((text) => text.includes("<objective>")))
-  if (isGoal && messages.some(({ blocks }) => blocks.some(({ type }) => type === "tool_result")) && results.length === 0)
-    return answer("The work is done.")
   if (results.length > 0) return answer(`The tools say: ${results.map((text) => JSON.stringify(text.slice(0, 200))).join(", ")}.`)
   const calls = SCRIPT.flatMap(([pattern, call]) => [...said.matchAll(pattern)].map(([, ...groups]) => call(groups)))
+  // The objective of a goal is said again in each turn.
+  const called = messages.flatMap(({ blocks }) => blocks.flatMap((block) => (block.type === "tool_call" ? [block.inputJson] : [])))
+  if (isGoal && calls.length > 0 && calls.every(([, args]) => called.includes(JSON.stringify(args)))) return answer("The work is done.")
   if (calls.length > 0) return answer("I call my tools. ", calls)
   const [, count] = /count to (\d+)/.exec(said) ?? []
   if (count !== undefined) return answer(Array.from({ length: Math.min(Number(count), 10_000) }, (_, index) => index + 1).join(" "))
