@@ -10,7 +10,7 @@ import type { Model } from "./models.ts"
 import { scriptedModel } from "./scripted-model.ts"
 import type { Storage } from "./storage.ts"
 
-vi.setConfig({ testTimeout: 20_000 })
+vi.setConfig({ testTimeout: 180_000 })
 
 const ends: (() => Promise<void> | void)[] = []
 afterEach(async () => {
@@ -366,7 +366,7 @@ describe("cancel", () => {
     const here = await place({ hasTerminals })
     const file = join(here.cwd, "done.txt")
     const ended = here.editor.prompt(here.sessionId, `run echo begun > begun.txt; sleep 600; echo done > ${file}`)
-    await vi.waitFor(() => expect(readFileSync(join(here.cwd, "begun.txt"), "utf8")).toBe("begun\n"), { timeout: 15_000 })
+    await vi.waitFor(() => expect(readFileSync(join(here.cwd, "begun.txt"), "utf8")).toBe("begun\n"), { timeout: 120_000 })
     await cancel(here)
     expect(await ended).toEqual({ stopReason: "cancelled" })
     expect(here.editor.calls()).toMatchObject([{ status: "failed" }])
