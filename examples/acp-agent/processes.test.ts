@@ -21,7 +21,7 @@ function folder(): string {
   return made
 }
 
-/** The keys of whoever runs the tests are not used. */
+/** The keys of the environment are not used. */
 function environment(state: string, wordMs = 1): NodeJS.ProcessEnv {
   const none = { ANTHROPIC_API_KEY: undefined, OPENAI_API_KEY: undefined, GEMINI_API_KEY: undefined, MODEL_BASE_URL: undefined }
   return { ...none, ACP_AGENT_STATE: state, WORD_MS: String(wordMs) }
@@ -121,7 +121,7 @@ describe("an agent that is killed (SIGKILL)", () => {
     expect(await next.editor.prompt(sessionId, "Hello")).toEqual({ stopReason: "end_turn" })
   })
 
-  test("while a command runs: it does not run again, and the model is told that it may have run", async () => {
+  test("while a command runs: it does not run again, and the model reads that it may have run", async () => {
     const place = new Place()
     const { agent, editor, sessionId } = await place.begin()
     editor.prompt(sessionId, "run echo ran >> log.txt; sleep 1000000").catch(() => {})

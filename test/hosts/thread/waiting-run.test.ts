@@ -6,10 +6,11 @@ import { scriptedModel } from "turn-machine/testing"
 import { expect, test } from "vitest"
 import * as z from "zod"
 
+const pay = defineTool({ name: "pay", description: "Pays.", input: z.object({}), approval: "always", execute: () => "paid" })
+
 // A decision may be in the journal while the run that waits does not know: another process recorded it, or the run closed the journal just after it
-// was written, so that `decide` was tried again. The caller is told that it is stored, and the turn must continue.
+// was written, so that `decide` was tried again. The caller reads that it is stored, and the turn must continue.
 test("a decision that the journal has already continues the turn when it is handed in again", async () => {
-  const pay = defineTool({ name: "pay", description: "Pays.", input: z.object({}), approval: "always", execute: () => "paid" })
   const tools = toolbox([pay])
   const config = { driver: chatDriver(), projector: chatProjector, model: "scripted", tools: tools.specs }
   const store = memoryJournalStore()
@@ -34,4 +35,14 @@ test("a decision that the journal has already continues the turn when it is hand
   expect(statuses).toEqual(["accepted", "stale"])
   expect(rest).toMatchObject({ outcome: { type: "finished" } })
   await thread.close()
+})
+
+test("a thread that is closed while its run suspends ends the wait", async () => {
+  const tools = toolbox([pay])
+  const config = { driver: chatDriver(), projector: chatProjector, model: "scripted", tools: tools.specs }
+  const thread = await Thread.open(memoryJournalStore(), "bills", { config, approvals: tools.approvals, goals: false })
+  await thread.say("Pay.")
+  const { llmCall } = scriptedModel([{ toolCalls: [{ toolName: "pay", args: {} }] }])
+  const run = runThread(thread, { llmCall, tools }, { maxWaitMs: 86_400_000, onSuspended: () => thread.close() })
+  await expect(run).rejects.toMatchObject({ code: "closed" })
 })
