@@ -7,10 +7,12 @@ import { diffJournals } from "./diff.ts"
 import { forkJournal } from "./fork.ts"
 import { JOURNAL_HELP } from "./help.ts"
 import { replayJournal } from "./replay.ts"
+import { viewJournals } from "../view/view.ts"
 import { showJournal } from "./show.ts"
 
 const COMMANDS: Readonly<Record<string, (args: readonly string[], io: Io) => Promise<number>>> = {
   show: showJournal,
+  view: viewJournals,
   replay: replayJournal,
   diff: diffJournals,
   fork: forkJournal,
