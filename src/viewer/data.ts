@@ -1,14 +1,14 @@
-import type { TokenPrices } from "../hosts/models/prices.ts"
 import type { Difference } from "../errors.ts"
-import type { HistoryRecord, Message } from "../wire/message.ts"
+import type { TokenPrices } from "../hosts/models/prices.ts"
+import type { StateName } from "../machine/turn.ts"
+import type { DriverAction } from "../wire/action.ts"
 import type { ChecklistState } from "../wire/checklist.ts"
 import type { TurnConfigData } from "../wire/config.ts"
+import type { AnswerableEffect } from "../wire/effect.ts"
 import type { GoalPolicyData, TurnOrigin } from "../wire/goal.ts"
 import type { JournalHeader, JournalRecord } from "../wire/journal.ts"
 import type { LlmMessage, LlmRequest } from "../wire/llm.ts"
-import type { AnswerableEffect } from "../wire/effect.ts"
-import type { StateName } from "../machine/turn.ts"
-import type { DriverAction } from "../wire/action.ts"
+import type { HistoryRecord, Message } from "../wire/message.ts"
 
 /** What a page shows: the journals, and what is needed to replay them. It is the only part of the page that differs between two exports. */
 export interface ViewerData {
@@ -58,7 +58,7 @@ export interface ViewedEntry {
 
 /** A configuration as data, where driver and projector are the package's. */
 export interface AgentSpec {
-  readonly driver: "chat" | "code" | "compacting(chat)"
+  readonly driver: "chat" | "compacting(chat)"
   /** The driver is wrapped in a goal driver with these options. */
   readonly goal?: GoalSpec
   readonly projector: "chat" | "view"

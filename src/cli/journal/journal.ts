@@ -2,12 +2,12 @@ import { didYouMean } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine, shellWord } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
+import { viewJournals } from "../view/view.ts"
 import { compactJournal } from "./compact.ts"
 import { diffJournals } from "./diff.ts"
 import { forkJournal } from "./fork.ts"
 import { JOURNAL_HELP } from "./help.ts"
 import { replayJournal } from "./replay.ts"
-import { viewJournals } from "../view/view.ts"
 import { showJournal } from "./show.ts"
 
 const COMMANDS: Readonly<Record<string, (args: readonly string[], io: Io) => Promise<number>>> = {

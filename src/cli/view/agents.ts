@@ -1,15 +1,17 @@
-import { pathToFileURL } from "node:url"
 import { resolve } from "node:path"
+import { pathToFileURL } from "node:url"
+import { codeDriver } from "../../drivers/code.ts"
 import { TurnError } from "../../errors.ts"
-import { goalConfig } from "../../hosts/thread/config.ts"
 import { pricesOf, type TokenPrices } from "../../hosts/models/prices.ts"
+import { goalConfig } from "../../hosts/thread/config.ts"
 import { checkDriver, type TurnConfig } from "../../machine/config.ts"
-import type { JournalHeader } from "../../wire/journal.ts"
+import { chatProjector } from "../../projectors/chat.ts"
 import type { AgentSpec, GoalSpec, ViewedTurn } from "../../viewer/data.ts"
-import { recoveredAgent } from "../../viewer/model/recovered.ts"
+import { configOf } from "../../viewer/model/agent.ts"
+import { recoveredAgent, recoveredData } from "../../viewer/model/recovered.ts"
 import { storedSteps } from "../../viewer/model/stored-steps.ts"
 import { TurnReplay } from "../../viewer/model/turn-replay.ts"
-import { configOf } from "../../viewer/model/agent.ts"
+import type { JournalHeader } from "../../wire/journal.ts"
 import { goalOptions, readGoalMeta } from "../goal/goal-config.ts"
 import { readRunMeta, recordedConfig } from "../run/run-config.ts"
 import { CliError } from "../terminal/errors.ts"
@@ -34,7 +36,9 @@ export async function loadAgent(word: string, cwd: string): Promise<GivenAgent> 
   }
   const given = loaded.default ?? loaded.config
   if (given === undefined || given === null || (typeof given !== "function" && typeof given !== "object"))
-    throw new CliError(`The module ${shown} of --agent needs a default export: the turn's configuration, or a function of the header that returns it.`)
+    throw new CliError(
+      `The module ${shown} of --agent needs a default export: the turn's configuration, or a function of the header that returns it.`,
+    )
   return (header) => {
     const config = (typeof given === "function" ? given(header) : given) as TurnConfig | undefined
     if (config !== undefined) checkDriver(config.driver)
@@ -60,6 +64,10 @@ export function knowledgeOf(found: FoundJournal, given: GivenAgent | undefined, 
       return { ...known, ...(own.agent === undefined || isRedacted ? computed(found, own.config) : { agent: own.agent }) }
     }
     const agent = recoveredAgent(journal, recoveredGoal(found))
+    if (agent === undefined && header.driver.name === "code") {
+      const { data, unknown } = recoveredData(journal)
+      return computed(found, { ...data, driver: codeDriver(), projector: chatProjector }, unknown)
+    }
     if (agent === undefined)
       return { note: `The driver ${oneLine(header.driver.name)} is not known here. Pass --agent to show states and requests, too.` }
     const { model } = agent.data
@@ -112,7 +120,13 @@ function ownAgent({ journal: { header }, thread }: FoundJournal): OwnAgent | und
 }
 
 /** Describes a configuration of `turn-machine run`; nothing if its driver holds calls, by a policy that is code. */
-function described({ driver, projector: _projector, turnLimitMessage: _message, validation: _validation, ...data }: TurnConfig): Pick<OwnAgent, "agent"> {
+function described({
+  driver,
+  projector: _projector,
+  turnLimitMessage: _message,
+  validation: _validation,
+  ...data
+}: TurnConfig): Pick<OwnAgent, "agent"> {
   if (driver.name !== "chat" && driver.name !== "compacting(chat)") return {}
   return { agent: { driver: driver.name, projector: driver.name === "chat" ? "chat" : "view", data } }
 }

@@ -37,7 +37,9 @@ export async function viewJournals(args: readonly string[], io: Io): Promise<num
   const out = flags.out ?? `${basename(resolve(io.cwd, words[0] ?? "")).replace(/\.(json|jsonl)$/, "")}.html`
   const path = resolve(io.cwd, out)
   const bytes = await writePage(path, out, template, data)
-  io.stdout.write(`Wrote ${oneLine(out)}: ${plural(data.turns.length, "turn")}, ${formatBytes(bytes)}.${data.redacted === true ? " Texts and arguments are redacted." : ""}\n`)
+  io.stdout.write(
+    `Wrote ${oneLine(out)}: ${plural(data.turns.length, "turn")}, ${formatBytes(bytes)}.${data.redacted === true ? " Texts and arguments are redacted." : ""}\n`,
+  )
   for (const { file, damage, note } of data.turns) if ((damage ?? note) !== undefined) io.stderr.write(`${oneLine(file)}: ${damage ?? note}\n`)
   if (flags.open === true) openPage(path)
   return 0

@@ -1,5 +1,4 @@
 import { chatDriver } from "../../drivers/chat.ts"
-import { codeDriver } from "../../drivers/code.ts"
 import { compactingDriver } from "../../drivers/compaction/driver.ts"
 import { goalDriver } from "../../drivers/goal/driver.ts"
 import { costOf } from "../../hosts/models/prices.ts"
@@ -13,12 +12,15 @@ import type { AgentSpec, GoalSpec } from "../data.ts"
 /** The configuration that a description stands for. */
 export function configOf({ driver, goal, projector, data }: AgentSpec): TurnConfig {
   const inner = DRIVERS[driver]()
-  return { ...data, driver: goal === undefined ? inner : withGoal(inner, goal), projector: projector === "view" ? viewProjector(chatProjector) : chatProjector }
+  return {
+    ...data,
+    driver: goal === undefined ? inner : withGoal(inner, goal),
+    projector: projector === "view" ? viewProjector(chatProjector) : chatProjector,
+  }
 }
 
 const DRIVERS: { readonly [Name in AgentSpec["driver"]]: () => ProtocolDriver } = {
   chat: () => chatDriver(),
-  code: () => codeDriver(),
   "compacting(chat)": () => compactingDriver(chatDriver()),
 }
 

@@ -37,7 +37,10 @@ export function branchesOf(turns: readonly Pick<ViewedTurn, "header">[]): readon
 }
 
 /** The commands that fork a journal at a record. `word`: its path as a word of a shell. */
-export function forkCommands(word: string, { number, record }: Pick<JournalEntry, "number" | "record">): readonly { readonly label: string; readonly command: string }[] {
+export function forkCommands(
+  word: string,
+  { number, record }: Pick<JournalEntry, "number" | "record">,
+): readonly { readonly label: string; readonly command: string }[] {
   const fork = `turn-machine journal fork ${word} --at ${number} --out fork.json`
   const again = { label: "Ask again: the fork ends before this record, and resuming it performs the request once more", command: fork }
   const show = `turn-machine journal show ${word} --record ${number} > answer.json`

@@ -19,7 +19,9 @@ export function inertPieces(text: string): readonly InertPiece[] {
 
 /** A text on one line, cut to a length, in which nothing is hidden: for places that show plain text only, such as titles. */
 export function inertLine(text: string, limit = 300): string {
-  const line = cut(text, limit + 1).replace(/\s+/g, " ").trim()
+  const line = cut(text, limit + 1)
+    .replace(/\s+/g, " ")
+    .trim()
   const shown = inertPieces(line)
     .map((piece) => ("text" in piece ? piece.text : `⟨${piece.hidden}⟩`))
     .join("")

@@ -1,34 +1,36 @@
+import type { Json } from "../../json.ts"
+import { wholeSurface } from "../../replay/base.ts"
 import { digest } from "../../replay/digest.ts"
 import type { Journal } from "../../replay/journal.ts"
-import { wholeSurface } from "../../replay/base.ts"
 import type { TurnConfigData } from "../../wire/config.ts"
-import type { Json } from "../../json.ts"
 import type { AgentSpec } from "../data.ts"
 
+/** What is known of a configuration. */
+export type RecoveredData = Required<Pick<AgentSpec, "data">> & Pick<AgentSpec, "unknown">
+
 /**
- * Finds the configuration of a turn that another program ran with a driver of the package. A journal has the system prompt, the tools and a digest
- * of every other key, so likely values are compared with the digests. `undefined`: the driver is not the package's.
+ * Finds the configuration of a turn that another program ran. A journal has the system prompt, the tools and a digest of every other key, so likely
+ * values are compared with the digests.
  */
-export function recoveredAgent(journal: Journal, goal?: AgentSpec["goal"]): AgentSpec | undefined {
-  const { driver, config } = journal.header
-  const name = goal === undefined ? driver.name : driver.name.replace(/^goal\((.*)\)$/, "$1")
-  if (name !== "chat" && name !== "code" && name !== "compacting(chat)") return undefined
+export function recoveredData(journal: Journal): RecoveredData {
   const surface = wholeSurface(journal)
   const data: Record<string, unknown> = { model: "unknown", systemPrompt: surface.systemPrompt, tools: surface.tools }
   const unknown: string[] = []
-  for (const [key, expected] of Object.entries(config)) {
+  for (const [key, expected] of Object.entries(journal.header.config)) {
     if (key === "systemPrompt" || key === "tools") continue
     const found = candidates(key, journal).find((value) => digest(value) === expected)
     if (found === undefined) unknown.push(key)
     else data[key] = found
   }
-  return {
-    driver: name,
-    ...(goal !== undefined && { goal }),
-    projector: name === "compacting(chat)" ? "view" : "chat",
-    data: data as TurnConfigData,
-    ...(unknown.length > 0 && { unknown }),
-  }
+  return { data: data as TurnConfigData, ...(unknown.length > 0 && { unknown }) }
+}
+
+/** Describes the configuration of a turn that another program ran. `undefined`: a page cannot make the driver. */
+export function recoveredAgent(journal: Journal, goal?: AgentSpec["goal"]): AgentSpec | undefined {
+  const { name: given } = journal.header.driver
+  const driver = goal === undefined ? given : given.replace(/^goal\((.*)\)$/, "$1")
+  if (driver !== "chat" && driver !== "compacting(chat)") return undefined
+  return { driver, ...(goal !== undefined && { goal }), projector: driver === "chat" ? "chat" : "view", ...recoveredData(journal) }
 }
 
 function candidates(key: string, { header, entries }: Journal): readonly Json[] {

@@ -1,6 +1,6 @@
 import type { LlmMessage, LlmRequest } from "../../wire/llm.ts"
-import type { TokenUsage } from "../../wire/usage.ts"
 import type { ToolSpec } from "../../wire/tool.ts"
+import type { TokenUsage } from "../../wire/usage.ts"
 import type { RequestPair } from "./turn-replay.ts"
 
 /** How a request differs from the one before it. */

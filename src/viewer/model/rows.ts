@@ -1,10 +1,10 @@
-import { type OutlineRow, outlineRow } from "../../replay/outline.ts"
 import type { JournalEntry } from "../../replay/journal.ts"
-import type { JournalHeader } from "../../wire/journal.ts"
+import { type OutlineRow, outlineRow } from "../../replay/outline.ts"
 import type { Outcome } from "../../wire/event.ts"
-import type { Filter } from "./link.ts"
+import type { JournalHeader } from "../../wire/journal.ts"
 import { count, duration, plural, words } from "./format.ts"
 import { inertLine } from "./inert.ts"
+import type { Filter } from "./link.ts"
 
 /** One record in the list of a page. */
 export interface Row {
@@ -61,14 +61,21 @@ function factsOf(row: OutlineRow): Facts {
       const [first] = row.results
       if (first === undefined) return { kind: "tools", title: "No results", detail: "" }
       const failed = row.results.filter(({ output }) => output.status !== "success").length
-      const title = row.results.length === 1 ? inertLine(first.toolName, 80) : `${plural(row.results.length, "tool")}${failed > 0 ? `, ${failed} failed` : ""}`
-      return { kind: "tools", title, detail: row.results.length === 1 ? resultText(first) : inertLine(row.results.map(({ toolName }) => toolName).join(", ")) }
+      const title =
+        row.results.length === 1 ? inertLine(first.toolName, 80) : `${plural(row.results.length, "tool")}${failed > 0 ? `, ${failed} failed` : ""}`
+      return {
+        kind: "tools",
+        title,
+        detail: row.results.length === 1 ? resultText(first) : inertLine(row.results.map(({ toolName }) => toolName).join(", ")),
+      }
     }
     case "tool_decisions":
       return {
         kind: "wait",
         title: plural(row.decisions.length, "decision"),
-        detail: inertLine(row.decisions.map(({ decision, requestId, by }) => `${decision} ${requestId}${by === undefined ? "" : ` by ${by}`}`).join(", ")),
+        detail: inertLine(
+          row.decisions.map(({ decision, requestId, by }) => `${decision} ${requestId}${by === undefined ? "" : ` by ${by}`}`).join(", "),
+        ),
       }
     case "tool_pending":
       return { kind: "wait", title: "Continues outside", detail: inertLine(`call ${row.callId} as ${row.token}`) }
@@ -77,7 +84,11 @@ function factsOf(row: OutlineRow): Facts {
       return { kind: "tools", title: "Code ran", detail: inertLine(row.error ?? duration(row.durationMs ?? 0)) }
     case "execution_surface_synced":
       if (row.error !== undefined) return { kind: "host", title: "Prompt and tools not updated", detail: inertLine(row.error) }
-      return { kind: "save", title: "Prompt and tools", detail: row.toolCount === undefined ? "unchanged" : `updated: ${plural(row.toolCount, "tool")}` }
+      return {
+        kind: "save",
+        title: "Prompt and tools",
+        detail: row.toolCount === undefined ? "unchanged" : `updated: ${plural(row.toolCount, "tool")}`,
+      }
     case "checkpoint_delivery":
       return row.delivered.length === 0
         ? { kind: "save", title: "Checkpoint", detail: "" }
@@ -168,7 +179,14 @@ export class Search {
 
   constructor(header: JournalHeader, entries: readonly JournalEntry[]) {
     // A snapshot repeats the conversation.
-    this.#records = [() => header, ...entries.map(({ record }) => () => (record.type === "snapshot" ? "" : record))]
+    this.#records = [
+      () => header,
+      ...entries.map(
+        ({ record }) =>
+          () =>
+            record.type === "snapshot" ? "" : record,
+      ),
+    ]
   }
 
   /** Whether the `place`-th record, from 0 for the header, contains the text, which is in lower case. */

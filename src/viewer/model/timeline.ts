@@ -1,5 +1,5 @@
-import { timeOf } from "../../replay/outline.ts"
 import type { JournalEntry } from "../../replay/journal.ts"
+import { timeOf } from "../../replay/outline.ts"
 import type { JournalHeader } from "../../wire/journal.ts"
 
 /** A stretch of time in which something ran, or waited. Milliseconds since the epoch. */
@@ -67,7 +67,14 @@ export function barsOf(header: JournalHeader, entries: readonly JournalEntry[]):
         if (at !== undefined) {
           const { result } = record
           const durationMs = result.ok ? result.value.durationMs : 0
-          bars.push({ from: at - durationMs, to: at, kind: "code", label: "code", failed: !result.ok || result.value.error !== undefined, record: number })
+          bars.push({
+            from: at - durationMs,
+            to: at,
+            kind: "code",
+            label: "code",
+            failed: !result.ok || result.value.error !== undefined,
+            record: number,
+          })
         }
         break
       case "tool_pending":
@@ -78,7 +85,15 @@ export function barsOf(header: JournalHeader, entries: readonly JournalEntry[]):
           const from = held.get(requestId) ?? since
           if (at === undefined || from === undefined) continue
           const failed = decision === "reject" || decision === "expired" || decision === "cancelled"
-          bars.push({ from, to: at, kind: "held", label: `${requestId.slice(requestId.indexOf(":") + 1)} waits: ${decision}`, failed, record: number, call: requestId })
+          bars.push({
+            from,
+            to: at,
+            kind: "held",
+            label: `${requestId.slice(requestId.indexOf(":") + 1)} waits: ${decision}`,
+            failed,
+            record: number,
+            call: requestId,
+          })
         }
         break
       default:

@@ -1,5 +1,5 @@
-import { ReplayDivergence, TurnError } from "../../errors.ts"
 import { wrapDriver } from "../../drivers/wrap-driver.ts"
+import { ReplayDivergence, TurnError } from "../../errors.ts"
 import { type CompleteTurnConfig, completeConfig, type TurnConfig } from "../../machine/config.ts"
 import { advance, command, handleChecked } from "../../machine/step.ts"
 import type { Step as MachineStep, StateName, Turn } from "../../machine/turn.ts"
@@ -263,8 +263,12 @@ const CALLBACKS = [
 
 /** A driver that reports what it is asked and what it answers. */
 function watchedDriver(driver: CompleteTurnConfig["driver"], asked: DriverCall[]): CompleteTurnConfig["driver"] {
-  const report = (callback: string) =>
-    (next: (...given: readonly unknown[]) => readonly DriverAction[] | undefined, ...given: readonly unknown[]): readonly DriverAction[] | undefined => {
+  const report =
+    (callback: string) =>
+    (
+      next: (...given: readonly unknown[]) => readonly DriverAction[] | undefined,
+      ...given: readonly unknown[]
+    ): readonly DriverAction[] | undefined => {
       const actions = next(...given)
       if (actions !== undefined) asked.push({ callback, actions: actions.map(bareAction) })
       return actions

@@ -1,6 +1,6 @@
 import { costOf } from "../../hosts/models/prices.ts"
-import { type JournalOutline, journalOutline } from "../../replay/outline.ts"
 import type { Journal } from "../../replay/journal.ts"
+import { type JournalOutline, journalOutline } from "../../replay/outline.ts"
 import type { RequestBreak, Step, Verdict, ViewedTurn, ViewerData } from "../data.ts"
 import { configOf } from "./agent.ts"
 import { journalOf } from "./journal.ts"
@@ -129,9 +129,11 @@ export class TurnView {
     const { entries } = this.journal
     const record = entries[index]?.record
     if (record?.type !== "llm_complete") return undefined
-    const found = entries.slice(0, index).flatMap(({ record: before, number }) =>
-      before.type === "effect" && before.effect.type === "llm_call" ? [{ effect: before.effect, number }] : [],
-    )
+    const found = entries
+      .slice(0, index)
+      .flatMap(({ record: before, number }) =>
+        before.type === "effect" && before.effect.type === "llm_call" ? [{ effect: before.effect, number }] : [],
+      )
     const own = found.findLast(({ effect }) => effect.id === record.id)
     if (own === undefined) return undefined
     const previous = found[found.indexOf(own) - 1]
