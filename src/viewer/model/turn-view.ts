@@ -1,4 +1,5 @@
 import { costOf } from "../../hosts/models/prices.ts"
+import { addUsage, NO_USAGE } from "../../machine/limits.ts"
 import type { Journal } from "../../replay/journal.ts"
 import { type JournalOutline, journalOutline } from "../../replay/outline.ts"
 import type { RequestBreak, Step, Verdict, ViewedTurn, ViewerData } from "../data.ts"
@@ -11,6 +12,27 @@ import { type RequestPair, TurnReplay } from "./turn-replay.ts"
 
 /** How a page knows the states and requests of a turn. */
 export type Knowledge = "replayed" | "stored" | "recorded"
+
+/** What several turns did together. */
+export interface Totals extends Pick<JournalOutline, "workedMs" | "modelCalls" | "toolCalls" | "usage" | "processes"> {
+  /** Millionths of a US dollar; `undefined` if the prices of one of them are not known. */
+  readonly cost: number | undefined
+}
+
+/** The sums over some turns. */
+export function totalsOf(views: readonly TurnView[]): Totals {
+  let totals: Totals = { workedMs: 0, modelCalls: 0, toolCalls: 0, usage: NO_USAGE, processes: 0, cost: 0 }
+  for (const { outline, cost } of views)
+    totals = {
+      workedMs: totals.workedMs + outline.workedMs,
+      modelCalls: totals.modelCalls + outline.modelCalls,
+      toolCalls: totals.toolCalls + outline.toolCalls,
+      usage: addUsage(totals.usage, outline.usage),
+      processes: totals.processes + outline.processes,
+      cost: totals.cost === undefined || cost === undefined ? undefined : totals.cost + cost,
+    }
+  return totals
+}
 
 /** A turn of the page. Each part is computed when it is first looked at. */
 export class TurnView {

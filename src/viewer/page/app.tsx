@@ -95,6 +95,9 @@ export function App({ data, turns }: { readonly data: ViewerData; readonly turns
   })
 
   const hasGoal = data.threads.length > 0
+  const { thread } = view.turn
+  const together =
+    place.view === "goal" && thread !== undefined && turns.length > 1 ? turns.filter(({ turn: other }) => other.thread === thread) : undefined
   const forks = useMemo(() => branchesOf(data.turns), [data])
   const views: readonly (readonly [View, string])[] = [
     ["steps", "Steps"],
@@ -103,7 +106,7 @@ export function App({ data, turns }: { readonly data: ViewerData; readonly turns
   ]
   return (
     <div class={`app ${turns.length > 1 ? "with-turns" : ""}`}>
-      <Header data={data} view={view} replayed={replayed} />
+      <Header data={data} view={view} together={together} replayed={replayed} />
       <nav class="bar" aria-label="Views">
         <div class="views">
           {views.map(([name, label]) => (

@@ -11,7 +11,7 @@ export function Diagram({ states }: { readonly states: readonly StateName[] }): 
     <div class="diagram">
       <svg viewBox="0 0 640 190" role="img" aria-label={`From ${states.map(words).join(" to ")}`}>
         <defs>
-          <marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">
+          <marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="10" markerHeight="10" markerUnits="userSpaceOnUse" orient="auto">
             <path d="M0,0 L8,4 L0,8 z" class="arrow" />
           </marker>
         </defs>

@@ -1,4 +1,5 @@
 import type { VNode } from "preact"
+import { useRef } from "preact/hooks"
 import { tokensOf } from "../../machine/limits.ts"
 import type { ViewedThread, ViewerData } from "../data.ts"
 import { type BudgetSeries, goalBudget, goalOf, type Lease, turnBudget } from "../model/budget.ts"
@@ -10,6 +11,7 @@ import { ticks } from "../model/timeline.ts"
 import type { TurnView } from "../model/turn-view.ts"
 import { Inert, Text } from "./text.tsx"
 import { nameOf } from "./turns.tsx"
+import { useWidth } from "./width.ts"
 
 /** Budgets, and the checklist of a goal over its turns. */
 export function GoalView({
@@ -73,7 +75,6 @@ function GoalHead({ thread }: { readonly thread: ViewedThread }): VNode | null {
   )
 }
 
-const WIDTH = 900
 const HEIGHT = 240
 const LEFT = 56
 const BOTTOM = 26
@@ -81,12 +82,19 @@ const BOTTOM = 26
 /** Tokens over time, one kind on top of the other. */
 export function Budget({ series }: { readonly series: BudgetSeries }): VNode {
   const { points, limit, limits, marks, used } = series
+  const box = useRef<HTMLElement>(null)
+  const width = Math.min(1000, Math.max(280, useWidth(box)))
   const [first] = points
   const last = points.at(-1)
-  if (first === undefined || last === undefined || points.length < 2) return <p class="muted">The journal has no usage with times.</p>
+  if (first === undefined || last === undefined || points.length < 2)
+    return (
+      <figure class="budget" ref={box}>
+        <figcaption class="muted">The journal has no usage with times.</figcaption>
+      </figure>
+    )
   const top = Math.max(1, used, limit ?? 0, ...points.map((point) => point.own + point.judge + point.children + point.reserved)) * 1.06
   const span = Math.max(1, last.at - first.at)
-  const x = (at: number): number => LEFT + ((at - first.at) / span) * (WIDTH - LEFT - 8)
+  const x = (at: number): number => LEFT + ((at - first.at) / span) * (width - LEFT - 8)
   const y = (tokens: number): number => HEIGHT - BOTTOM - (tokens / top) * (HEIGHT - BOTTOM - 14)
   const layers: readonly (readonly [string, (point: (typeof points)[number]) => number])[] = [
     ["own", ({ own }) => own],
@@ -108,9 +116,9 @@ export function Budget({ series }: { readonly series: BudgetSeries }): VNode {
   const grid = gridOf(top)
   const shownLimits = limits.length === 0 ? [{ at: first.at, limit }] : limits
   return (
-    <figure class="budget">
+    <figure class="budget" ref={box}>
       <svg
-        viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
+        viewBox={`0 0 ${width} ${HEIGHT}`}
         role="img"
         aria-label={`${count(used)} tokens used${limit === undefined ? "" : ` of ${count(limit)}`} in ${duration(span)}`}
       >
@@ -121,13 +129,13 @@ export function Budget({ series }: { readonly series: BudgetSeries }): VNode {
         </defs>
         {grid.map((tokens) => (
           <g key={tokens} class="tick">
-            <line x1={LEFT} x2={WIDTH - 8} y1={y(tokens)} y2={y(tokens)} />
+            <line x1={LEFT} x2={width - 8} y1={y(tokens)} y2={y(tokens)} />
             <text x={LEFT - 6} y={y(tokens) + 4} text-anchor="end">
               {short(tokens)}
             </text>
           </g>
         ))}
-        {ticks(span, 7).map((at) => (
+        {ticks(span, width / 120).map((at) => (
           <g key={at} class="tick">
             <text x={x(first.at + at)} y={HEIGHT - 8} text-anchor={at === 0 ? "start" : "middle"}>
               +{duration(at)}
@@ -144,7 +152,7 @@ export function Budget({ series }: { readonly series: BudgetSeries }): VNode {
             <g key={at} class="limit">
               <line x1={x(at)} x2={x(end)} y1={y(value)} y2={y(value)} />
               {index === shownLimits.length - 1 && (
-                <text x={WIDTH - 10} y={y(value) - 5} text-anchor="end">
+                <text x={width - 10} y={y(value) + 13} text-anchor="end">
                   limit {short(value)}
                 </text>
               )}
@@ -154,7 +162,7 @@ export function Budget({ series }: { readonly series: BudgetSeries }): VNode {
         {marks.map(({ at, label }, index) => (
           <g key={`${index}`} class="mark-line">
             <line x1={x(at)} x2={x(at)} y1={12} y2={HEIGHT - BOTTOM} />
-            <text x={x(at) + (x(at) > WIDTH - 120 ? -4 : 4)} y={20} text-anchor={x(at) > WIDTH - 120 ? "end" : "start"}>
+            <text x={x(at) + (x(at) > width - 120 ? -4 : 4)} y={20} text-anchor={x(at) > width - 120 ? "end" : "start"}>
               {label}
             </text>
           </g>
@@ -266,7 +274,7 @@ function TurnTable({ turns, go }: { readonly turns: readonly TurnView[]; readonl
     <section class="part">
       <h2>Turns</h2>
       <div class="wide" tabIndex={0} role="group" aria-label="Turns">
-        <table>
+        <table class="figures-table">
           <thead>
             <tr>
               <th scope="col">turn</th>

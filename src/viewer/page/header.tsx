@@ -2,22 +2,39 @@ import type { ComponentChildren, VNode } from "preact"
 import type { ViewerData } from "../data.ts"
 import { count, date, dollars, duration, plural, short } from "../model/format.ts"
 import { outcomeText } from "../model/rows.ts"
-import type { TurnView } from "../model/turn-view.ts"
+import { type TurnView, totalsOf } from "../model/turn-view.ts"
 import { Inert } from "./text.tsx"
 
-export function Header({ data, view, replayed: _ }: { readonly data: ViewerData; readonly view: TurnView; readonly replayed: number }): VNode {
-  const { outline, turn, cost, journal } = view
-  const { usage, outcome, modelCalls, toolCalls, workedMs, processes } = outline
+/** What is shown, and its figures. `together`: all turns of a goal. */
+export function Header({
+  data,
+  view,
+  together,
+}: {
+  readonly data: ViewerData
+  readonly view: TurnView
+  readonly together: readonly TurnView[] | undefined
+  readonly replayed: number
+}): VNode {
+  const { turn, journal } = view
+  const { outcome } = view.outline
+  const { usage, modelCalls, toolCalls, workedMs, processes, cost } = totalsOf(together ?? [view])
   const { header } = journal
   const estimated = usage.estimated === true ? " (estimated)" : ""
   return (
     <header class="top">
       <h1>
-        <Inert value={turn.file} />
+        <Inert value={together === undefined ? turn.file : data.title} />
       </h1>
       <p class="who">
-        <Outcome view={view} />
-        <Replays view={view} />
+        {together === undefined ? (
+          <>
+            <Outcome view={view} />
+            <Replays view={view} />
+          </>
+        ) : (
+          <span class="badge plain">{plural(together.length, "turn")}</span>
+        )}
         {data.redacted === true && <span class="badge plain">redacted</span>}
         <span class="muted">
           <Inert value={turn.model ?? header.driver.name} />
@@ -40,7 +57,7 @@ export function Header({ data, view, replayed: _ }: { readonly data: ViewerData;
           {short(usage.outputTokens)}
         </Figure>
         {cost !== undefined && <Figure name="cost">{dollars(cost)}</Figure>}
-        <Breaks view={view} />
+        <Breaks views={together ?? [view]} />
       </dl>
       {outcome === undefined && turn.damage !== undefined && (
         <p class="notice bad">
@@ -97,9 +114,11 @@ export function Replays({ view }: { readonly view: TurnView }): VNode {
   )
 }
 
-function Breaks({ view }: { readonly view: TurnView }): VNode | null {
-  const { breaks, compared } = view
-  if (view.knowledge === "recorded" || (view.verdict === undefined && breaks.length === 0)) return null
+function Breaks({ views }: { readonly views: readonly TurnView[] }): VNode | null {
+  const breaks = views.flatMap((view) => view.breaks)
+  const compared = views.reduce((sum, view) => sum + view.compared, 0)
+  if (views.some(({ knowledge }) => knowledge === "recorded") || (breaks.length === 0 && views.some(({ verdict }) => verdict === undefined)))
+    return null
   const announced = breaks.filter(({ broken }) => broken.marked).length
   return (
     <Figure

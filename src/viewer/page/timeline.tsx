@@ -7,12 +7,15 @@ import { laneGroups } from "../model/nested.ts"
 import type { Row } from "../model/rows.ts"
 import { type DrawnBar, drawnBars, ticks, timeScale } from "../model/timeline.ts"
 import type { TurnView } from "../model/turn-view.ts"
+import { useWidth } from "./width.ts"
 
 const LANE = 15
 const GAP = 7
 const AXIS = 22
 const LABELS = 84
 const MOST_HEIGHT = 210
+/** Of the timeline's box, whose width has its margins in it. */
+const MARGIN = 18
 
 /** What ran when. Zoom with the buttons, with + and −, or with Ctrl and the wheel; drag to move. */
 export function Timeline({
@@ -27,7 +30,7 @@ export function Timeline({
   readonly go: (change: Partial<Place>) => void
 }): VNode | null {
   const box = useRef<HTMLDivElement>(null)
-  const [width, setWidth] = useState(0)
+  const width = Math.max(50, useWidth(box) - LABELS - 2 * MARGIN)
   const [window, setWindow] = useState({ from: 0, to: 1 })
   const groups = useMemo(() => laneGroups(turns, view), [turns, view])
   const scale = useMemo(() => {
@@ -38,15 +41,6 @@ export function Timeline({
       [at, last].filter((time) => time !== undefined),
     )
   }, [groups, view])
-  useLayoutEffect(() => {
-    const { current } = box
-    if (current === null) return
-    const measure = (): void => setWidth(Math.max(50, current.clientWidth - LABELS))
-    measure()
-    const observer = new ResizeObserver(measure)
-    observer.observe(current)
-    return () => observer.disconnect()
-  }, [])
   useLayoutEffect(() => setWindow({ from: 0, to: 1 }), [view])
   if (groups.length === 0) return null
 
