@@ -37,9 +37,8 @@ export class TurnReplay {
   readonly #config: CompleteTurnConfig
   readonly #check: EffectCheck
   readonly #sections: readonly Section[]
-  /** The turn that each entry met, after its effects were emitted, and the turn after the entry. */
+  /** The turn that each entry met, after its effects were emitted. */
   readonly #met: (Turn | undefined)[] = []
-  readonly #after: (Turn | undefined)[] = []
   readonly #pairs = new Map<number, Omit<RequestPair, "request">>()
   readonly #lastOf = new Map<LlmRequest, number>()
   readonly #answered = new Set<number>()
@@ -137,6 +136,8 @@ export class TurnReplay {
       } else this.#fold(this.#next++)
     } catch (error) {
       if (!(error instanceof TurnError)) throw error
+      // What the replayed turn would have done with the record is not what happened.
+      this.#met.length = Math.min(this.#met.length, Math.max(0, this.#next - 1))
       const record = error instanceof ReplayDivergence ? error.record : (this.#journal.entries[this.#next - 1]?.number ?? 1)
       this.#verdict = { type: "differs", record, message: error.message, differences: error instanceof ReplayDivergence ? error.differences : [] }
     }
@@ -159,7 +160,6 @@ export class TurnReplay {
     if (record.type === "effect") {
       this.#recorded = entry
       this.#met[index] = machine.turn
-      this.#after[index] = machine.turn
       return
     }
     if ("id" in record || (record.type === "interruption" && record.effectId !== undefined) || record.type === "end") drain(machine)
@@ -172,7 +172,6 @@ export class TurnReplay {
     }
     fold(machine, this.#recorded === undefined ? [entry] : [this.#recorded, entry], Number.POSITIVE_INFINITY, this.#check)
     if ("id" in record) this.#recorded = undefined
-    this.#after[index] = machine.turn
   }
 
   #compare(index: number, turn: Turn): void {

@@ -39,7 +39,8 @@ export function App({ data, turns }: { readonly data: ViewerData; readonly turns
   const row: Row | undefined = selected >= 0 ? rows[selected] : (view.rows.find(({ number }) => number === place.record) ?? rows[0])
 
   const move = (by: number): void => {
-    const from = selected >= 0 ? selected : by > 0 ? -1 : rows.length
+    const current = row === undefined ? -1 : rows.indexOf(row)
+    const from = current >= 0 ? current : by > 0 ? -1 : rows.length
     const next = rows[Math.max(0, Math.min(rows.length - 1, from + by))]
     if (next !== undefined) go({ record: next.number, view: "steps" })
   }
@@ -47,14 +48,14 @@ export function App({ data, turns }: { readonly data: ViewerData; readonly turns
     const next = place.turn + by
     if (next >= 0 && next < turns.length) go({ turn: next, record: undefined })
   }
-  const escape = (): void => {
+  const leave = (): void => {
     if (helps) setHelps(false)
     else if (place.query !== "" || place.filter !== "all") go({ query: "", filter: "all" })
     search.current?.blur()
     list.current?.focus()
   }
   useKeys((key, isTyping) => {
-    if (key === "Escape") return escape()
+    if (key === "Escape") return leave()
     if (isTyping) {
       if (key !== "Enter") return false
       list.current?.focus()
@@ -183,7 +184,10 @@ function useReplay(turns: readonly TurnView[], shown: number): number {
     const order = [...turns.slice(shown), ...turns.slice(0, shown)]
     const slice = (): void => {
       const open = order.find(({ replay }) => replay !== undefined && replay.verdict === undefined)
-      if (open === undefined) return setKnown((before) => before + 1)
+      if (open === undefined) {
+        setKnown((before) => before + 1)
+        return
+      }
       const end = performance.now() + SLICE_MS
       open.replay?.run(() => performance.now() >= end)
       // Drawing the progress takes time, too.
@@ -201,9 +205,13 @@ function useReplay(turns: readonly TurnView[], shown: number): number {
 
 function useLink(place: Place, setPlace: (place: Place) => void, turns: number): void {
   useEffect(() => {
-    const link = writeLink(place)
-    if (link !== (location.hash === "" ? "#" : location.hash))
-      history.replaceState(null, "", link === "#" ? location.pathname + location.search : link)
+    // Browsers limit how often the address may change, and a held key moves often.
+    const timer = setTimeout(() => {
+      const link = writeLink(place)
+      if (link !== (location.hash === "" ? "#" : location.hash))
+        history.replaceState(null, "", link === "#" ? location.pathname + location.search : link)
+    }, 120)
+    return () => clearTimeout(timer)
   }, [place])
   useEffect(() => {
     const follow = (): void => setPlace(readLink(location.hash, turns))

@@ -8,7 +8,7 @@ export function Diagram({ states }: { readonly states: readonly StateName[] }): 
   const [first] = states
   const last = states.at(-1)
   return (
-    <div class="diagram">
+    <div class="diagram" tabIndex={0} role="group" aria-label="States">
       <svg viewBox="0 0 640 190" role="img" aria-label={`From ${states.map(words).join(" to ")}`}>
         <defs>
           <marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="10" markerHeight="10" markerUnits="userSpaceOnUse" orient="auto">

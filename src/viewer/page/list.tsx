@@ -106,8 +106,6 @@ function Line({
 }): VNode {
   const { number, at, kind, title, detail, failed, changes, tokens } = row
   return (
-    // biome-ignore lint/a11y/useFocusableInteractive: the list has the focus, and names its active record
-    // biome-ignore lint/a11y/useKeyWithClickEvents: the list handles the keys
     <div
       id={`row-${number}`}
       role="option"
