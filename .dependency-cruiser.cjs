@@ -155,7 +155,11 @@ module.exports = {
       "A run is one turn; goals and journals build on it.",
     ),
     room("cli/goal", [HOSTS, "^src/cli/(terminal|workspace|approvals|trust|run|mcp|model)/"], "A goal is many runs; it knows no journal command."),
-    room("cli/view", [HOSTS, "^src/cli/(terminal|approvals|trust|run|goal|model)/"], "The page of runs and goals; it knows no other journal command."),
+    room(
+      "cli/view",
+      [HOSTS, "^src/cli/(terminal|approvals|trust|run|goal|model)/"],
+      "The page of runs and goals; it knows no other journal command.",
+    ),
     room(
       "cli/journal",
       [HOSTS, "^src/cli/(terminal|approvals|trust|run|model)/", "^src/cli/view/view\\.ts$"],
@@ -260,7 +264,8 @@ module.exports = {
     {
       name: "no-other-package",
       severity: "error",
-      comment: "The dependencies are immer, eventsource-parser, @noble/hashes and zod, and preact in the viewer's page; a host adapter that needs more gets a rule of its own here.",
+      comment:
+        "The dependencies are immer, eventsource-parser, @noble/hashes and zod, and preact in the viewer's page; a host adapter that needs more gets a rule of its own here.",
       from: { path: "^src/" },
       to: {
         dependencyTypes: ["npm", "npm-dev", "npm-peer", "npm-optional", "npm-no-pkg", "npm-unknown", "unknown", "undetermined"],

@@ -10,5 +10,6 @@ if (root !== null && text !== null && text !== undefined) {
   const turns = data.turns.map((_, index) => new TurnView(data, index))
   root.textContent = ""
   render(<App data={data} turns={turns} />, root)
+  performance.mark("shown")
   document.documentElement.dataset["ready"] = "true"
 }
