@@ -38,5 +38,5 @@ export default [
   // defineTool has 14 kB: zod's JSON Schema and its English messages. All languages of zod would be 70 kB more.
   { name: "an edge host with runTurn and defineTool, with zod and immer", import: EDGE, gzip: true, limit: "56 kB", modifyEsbuildConfig: withZod },
   // All of the page but the journal: its code, packed, with the machine, the drivers and preact, and its style.
-  { name: "the page of journal view, without data", path: "dist/viewer/page.html", esbuild: false, gzip: false, brotli: false, limit: "150 kB" },
+  { name: "the page of journal view, without data", path: "dist/viewer/page.html", disablePlugins: ["@size-limit/esbuild"], gzip: false, brotli: false, limit: "150 kB" },
 ]

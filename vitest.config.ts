@@ -18,6 +18,7 @@ const FULL = [
   "test/hosts/postgres/**/*.test.ts", // starts a database server
   "test/hosts/mcp/real-servers.test.ts", // starts MCP servers as processes
   "test/viewer/page.test.ts", // starts Chromium
+  "test/cli/journal-view.test.ts", // needs the page of the build
   "test/hosts/thread/long-goal.test.ts", // runs a goal of a hundred turns
 ]
 
