@@ -17,6 +17,8 @@ const FULL = [
   "test/cli/goal-control.test.ts", // starts the command line as a process
   "test/hosts/postgres/**/*.test.ts", // starts a database server
   "test/hosts/mcp/real-servers.test.ts", // starts MCP servers as processes
+  "test/viewer/page.test.ts", // starts Chromium
+  "test/cli/journal-view.test.ts", // needs the page of the build
   "test/hosts/thread/long-goal.test.ts", // runs a goal of a hundred turns
 ]
 
