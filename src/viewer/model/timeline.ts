@@ -255,6 +255,17 @@ export function ticks(milliseconds: number, most: number): readonly number[] {
   return found
 }
 
+/** Pixels between two times on the axis. */
+const TICK_WIDTH = 110
+
+/** The times that the axis of a window names: round ones, or, where gaps are drawn short, those at equal distances. */
+export function axisTimes(scale: TimeScale, view: { readonly from: number; readonly to: number }, width: number): readonly number[] {
+  const many = Math.max(2, Math.floor(width / TICK_WIDTH))
+  if (scale.gaps.length > 0) return Array.from({ length: many }, (_, index) => scale.time(view.from + (index / many) * (view.to - view.from)))
+  const [start, end] = [scale.time(view.from), scale.time(view.to)]
+  return ticks(end - start, many).map((at) => start + at)
+}
+
 const STEPS = [
   1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 15_000, 30_000, 60_000, 120_000, 300_000, 600_000, 900_000, 1_800_000, 3_600_000,
   7_200_000, 21_600_000, 43_200_000, 86_400_000,
