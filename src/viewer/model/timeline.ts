@@ -27,7 +27,7 @@ export interface LanedBar extends Bar {
 /** What ran in a turn, in the order of the records. */
 export function barsOf(header: JournalHeader, entries: readonly JournalEntry[]): readonly Bar[] {
   const bars: Bar[] = []
-  /** When the turn went on last, which is when the next work began. */
+  /** When the turn last continued, which is when the next work began. */
   let since = header.at
   /** Calls that wait for a decision or a result from outside, and since when. */
   const held = new Map<string, number>()
