@@ -150,7 +150,7 @@ describe.runIf(executablePath !== undefined)("the page", () => {
     await until(page, "1, 2, 3. Done.")
   })
 
-  test("what the user writes while the model works is answered in its turn", async () => {
+  test("what the user writes while the model works is answered in the same turn", async () => {
     const { url } = shared
     const page = await openPage(url)
     await say(page, "Count to 200.")
