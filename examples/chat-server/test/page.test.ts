@@ -212,7 +212,10 @@ describe.runIf(executablePath !== undefined)("the page", () => {
     await until(page, "19, 20,")
     await server.kill()
     await until(page, "The server does not answer.")
-    await startHere()
+    // Streamed again, and not only shown when it is complete.
+    await startHere({ WORD_MS: "20" })
+    await until(page, "99, 100,")
+    expect((await shown(page)).join()).not.toContain("399")
     await until(page, "400. Done.")
     await until(page, "tokens")
     expect(await shown(page)).toEqual(["Count to 400.", expect.stringContaining(numbers(400))])
