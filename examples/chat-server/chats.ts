@@ -14,7 +14,7 @@ export interface ChatSummary {
   readonly createdAt: number
   readonly updatedAt: number
   readonly status: ChatStatus
-  /** Changes with everything that is recorded. Empty: nothing is known, because no page has opened the chat since the server started. */
+  /** Changes with everything that is recorded. Empty: no client has opened the chat since the server started. */
   readonly version: string
 }
 
@@ -23,7 +23,7 @@ export type ChatChange = { readonly type: "chat"; readonly chat: ChatSummary } |
 
 /** Options of {@link Chats}. */
 export interface ChatsOptions {
-  /** Stops a turn that no page has shown for so many milliseconds since its last watcher left. Default: never. */
+  /** Stops a turn when its last reader has been gone for so many milliseconds. Default: never. */
   readonly cancelAfterMs?: number
 }
 

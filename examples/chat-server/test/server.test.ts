@@ -229,7 +229,7 @@ test("a client that leaves stops nothing: it reads the turn again from its begin
   expect((await client.request("GET", "/stream", undefined, { "last-event-id": "nonsense" })).status).toBe(400)
 })
 
-test("with CANCEL_AFTER_MS, a turn that no page shows is stopped, and one to which a client returns in time is not", async () => {
+test("with CANCEL_AFTER_MS, a turn without a reader is stopped, and one to which a client returns in time is not", async () => {
   const client = await Client.create((await start({ WORD_MS: "20", CANCEL_AFTER_MS: "5000" })).url)
   const leave = async (id: string) => {
     const message = { id, role: "user", parts: [{ type: "text", text: "Count to 600." }] }
