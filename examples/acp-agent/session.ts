@@ -11,7 +11,16 @@ import {
 import { chatDriver, chatProjector, type Outcome } from "turn-machine"
 import { type Host, mergeToolboxes, syncTools } from "turn-machine/hosts"
 import type { McpToolbox } from "turn-machine/hosts/mcp"
-import { JudgedThread, readJudged, runThread, Thread, type ThreadEvent, type ThreadEventsOptions, type ThreadRest } from "turn-machine/hosts/thread"
+import {
+  JudgedThread,
+  readJudged,
+  runThread,
+  type SuspendedTurn,
+  Thread,
+  type ThreadEvent,
+  type ThreadEventsOptions,
+  type ThreadRest,
+} from "turn-machine/hosts/thread"
 import type { HeldCall } from "turn-machine/schemas"
 import { commandsOf } from "./commands.ts"
 import { goalCommand } from "./goal-command.ts"
@@ -63,6 +72,8 @@ export class Session {
   #cursor: string | undefined
   /** The questions that the client has not answered. */
   readonly #questions = new Map<string, AbortController>()
+  /** The questions that have their answers. */
+  readonly #answered = new Set<string>()
   /** Aborted by `cancel`. Every prompt after it has a new one. */
   #work = new AbortController()
   readonly #closing = new AbortController()
@@ -73,6 +84,7 @@ export class Session {
   readonly #turnsShown = new Set<string>()
   /** Whether another process left an open turn, or an input that no turn received. */
   readonly #isLeft: boolean
+  readonly #leftTurn: string | undefined
 
   private constructor(thread: Thread, host: Host, workspace: Workspace, updates: Updates, shown: Set<string>, options: SessionOptions) {
     this.thread = thread
@@ -84,6 +96,7 @@ export class Session {
     this.#storage = options.storage
     this.#model = options.model
     this.#servers = options.servers
+    this.#leftTurn = thread.openTurn?.turnId
     this.#isLeft = thread.openTurn !== undefined || thread.queue().length > 0
   }
 
@@ -155,16 +168,9 @@ export class Session {
     void this.#follow()
     this.#send({ sessionUpdate: "available_commands_update", availableCommands: COMMANDS })
     if (!this.#isLeft) return
-    void this.#continue().catch((error: unknown) => {
+    void this.#run().catch((error: unknown) => {
       if (!this.#closing.signal.aborted) this.#log("the session cannot be continued", error)
     })
-  }
-
-  async #continue(): Promise<void> {
-    const { held = [], turnId = "" } = (await this.thread.pendingApprovals()) ?? {}
-    const running = this.#run()
-    for (const call of held) this.#ask(turnId, call)
-    await running
   }
 
   /**
@@ -231,7 +237,12 @@ export class Session {
   async #runUntilRest(): Promise<ThreadRest> {
     const { signal } = this.#work
     for (;;) {
-      const rest = await runThread(this.thread, this.#host, { signal, maxWaitMs: DAY_MS, between: () => this.#judge() })
+      const rest = await runThread(this.thread, this.#host, {
+        signal,
+        maxWaitMs: DAY_MS,
+        between: () => this.#judge(),
+        onSuspended: (turn) => this.#askLeft(turn),
+      })
       await this.#judged?.close()
       this.#judged = undefined
       const { openTurn, lastTurn } = this.thread
@@ -295,9 +306,14 @@ export class Session {
     await this.#sending
   }
 
+  /** Asks about the calls that another process left. The events of the others come while the turn runs. */
+  #askLeft({ turnId, held }: SuspendedTurn): void {
+    if (turnId === this.#leftTurn) for (const call of held) this.#ask(turnId, call)
+  }
+
   #ask(turnId: string, held: HeldCall): void {
     const key = keyOf({ turnId, requestId: held.requestId })
-    if (this.#questions.has(key)) return
+    if (this.#questions.has(key) || this.#answered.has(key)) return
     const question = new AbortController()
     this.#questions.set(key, question)
     void this.#decide(turnId, held, question.signal)
@@ -313,6 +329,7 @@ export class Session {
       (await askClient(this.#client, { sessionId: this.#id, held, toolCall: await this.#asked(turnId, held), signal }))
     if (signal.aborted) return
     if (decision === "cancelled") return this.cancel()
+    this.#answered.add(keyOf({ turnId, requestId: held.requestId }))
     const [result] = await this.thread.decide([decision], { turnId })
     if (result?.status === "refused") this.#log("a decision was refused", result.message)
   }
