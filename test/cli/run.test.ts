@@ -487,7 +487,7 @@ describe("a command that cannot run as given prints one line and exits with 2", 
     ],
     [
       ["journal", "shwo"],
-      "Unknown command journal shwo. Did you mean show? The commands are: show, replay, diff, fork, compact. See: turn-machine journal --help",
+      "Unknown command journal shwo. Did you mean show? The commands are: show, view, replay, diff, fork, compact. See: turn-machine journal --help",
     ],
     [["journal", "file.txt"], "Unknown command journal file.txt. To show that file: turn-machine journal show file.txt"],
     [["journal", "show"], "journal show takes the path of one journal. See: turn-machine journal show --help"],

@@ -17,7 +17,7 @@ Usage
   turn-machine decide FILE|DIR CALL approve|reject|edit
                                        decide about one of them, also in another terminal
   turn-machine answer FILE|DIR CALL    give the result of a call whose work continued outside
-  turn-machine journal                 inspect a state file: show, replay, diff, fork, compact
+  turn-machine journal                 inspect a state file: show, view, replay, diff, fork, compact
   turn-machine COMMAND --help          flags and examples of a command
   turn-machine --version               print the version
 
