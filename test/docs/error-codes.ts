@@ -3,7 +3,7 @@ import { join } from "node:path"
 import ts from "typescript"
 
 /** Folders whose codes never reach a host: tools of the command line report theirs to the model, schemas have those of zod. */
-const LEFT_OUT = /^(?:cli|schemas|testing)\//
+const LEFT_OUT = /^(?:cli|schemas|testing|viewer)\//
 
 /** The error codes and the kinds of error events in the sources. */
 export interface ErrorNames {
