@@ -150,7 +150,11 @@ module.exports = {
     room("cli/terminal", [], "Text on a terminal; it knows no command."),
     room("cli/workspace", [HOSTS, "^src/cli/terminal/"], "Folders and the tools that read and write them; they know no command."),
     room("cli/planner", [HOSTS, "^src/cli/(terminal|workspace)/"], "The embedded model answers requests; it knows no command."),
-    room("cli/mcp", [HOSTS, "^src/cli/terminal/", "^src/cli/approvals/policy\\.ts$"], "The MCP servers of a command: which they are, and how they start and end; it knows no command."),
+    room(
+      "cli/mcp",
+      [HOSTS, "^src/cli/terminal/", "^src/cli/approvals/policy\\.ts$"],
+      "The MCP servers of a command: which they are, and how they start and end; it knows no command.",
+    ),
     room("cli/model", [HOSTS, "^src/cli/terminal/"], "The model of a command: where it is, how it is called and what it costs; it knows no command."),
     room("cli/approvals", [HOSTS, "^src/cli/(terminal|workspace)/"], "What is asked about held calls, and how; it knows no command."),
     room("cli/trust", [HOSTS, "^src/cli/(terminal|approvals|mcp|model)/"], "Whose settings count; it knows no command."),
