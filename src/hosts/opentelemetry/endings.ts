@@ -22,7 +22,7 @@ export function answeredCall(response: LlmResponse, { captureContent, names }: T
     attributes: {
       ...usageAttributes(usage, names),
       "gen_ai.response.finish_reasons": [finishReason(terminalReason)],
-      ...(producer !== undefined && { "gen_ai.response.model": producer.model }),
+      ...(producer !== undefined && { "gen_ai.response.model": producer.responseModel ?? producer.model }),
       ...(producer?.responseId !== undefined && { "gen_ai.response.id": producer.responseId }),
       ...(captureContent && { "gen_ai.output.messages": outputMessages(response, names) }),
     },

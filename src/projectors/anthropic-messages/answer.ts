@@ -20,6 +20,7 @@ export class Answer {
   readonly #options: DecodeOptions
   readonly #redact: (text: string) => string
   #id: string | undefined
+  #model = ""
   #stopReason: string | undefined
   #explanation = ""
   /** In the order of their coming. An index may come again for another block. */
@@ -43,6 +44,7 @@ export class Answer {
       return
     }
     this.#id = id
+    this.#model = stringOf(message["model"])
     this.usage = mergeUsage(this.usage, message["usage"])
     this.addStop(message)
   }
@@ -168,7 +170,14 @@ export class Answer {
   #response(parts: readonly OutputPart[], terminalReason: TerminalReason): LlmResponse {
     const { producer } = this.#options
     const usage = anthropicUsage(this.usage)
-    return responseOf(parts, { terminalReason, usage, providerUsage: this.usage, producer, responseId: this.#redact(this.#id ?? "") })
+    return responseOf(parts, {
+      terminalReason,
+      usage,
+      providerUsage: this.usage,
+      producer,
+      responseId: this.#redact(this.#id ?? ""),
+      responseModel: this.#redact(this.#model),
+    })
   }
 
   /** As of every wire, but the provider calls the reason another name, and may say why the model refused. */
