@@ -71,6 +71,25 @@ module.exports = {
       ["^src/drivers/", "^src/machine/", "^src/wire/", "^src/projectors/", "^src/validated-turn-machine\\.ts$"],
       "A journal is folded without a host.",
     ),
+    only(
+      "viewer",
+      ["^src/machine/", "^src/wire/", "^src/projectors/", "^src/drivers/", "^src/replay/", "^src/hosts/models/prices\\.ts$"],
+      "The viewer's page replays journals in a browser: it knows no host, no store and no command.",
+    ),
+    {
+      name: "the-viewer-model-draws-nothing",
+      severity: "error",
+      comment: "What the page knows of a journal is plain functions, which the command line uses, too; it is compiled without the page.",
+      from: { path: "^src/viewer/", pathNot: "^src/viewer/page/" },
+      to: { path: "^src/viewer/page/" },
+    },
+    {
+      name: "only-the-command-line-imports-the-viewer",
+      severity: "error",
+      comment: "The page is a file of the command line; no library has it.",
+      from: { pathNot: "^src/(cli/view|viewer)/" },
+      to: { path: "^src/viewer/" },
+    },
     room("hosts/run", [HOST, TIMERS], "The loop performs effects; it knows no journal store, no model client and no thread."),
     room(
       "hosts/tools",
@@ -116,6 +135,11 @@ module.exports = {
       "A store in a Durable Object, and a thread as one; they know no tool and no model.",
     ),
     room("hosts/postgres", [TIMERS, "^src/hosts/journal/"], "A journal store and a queue of work in a database; they know no loop."),
+    room(
+      "hosts/ui-stream",
+      [HOST, TIMERS, ATTACHMENTS, "^src/projectors/ui-stream/"],
+      "Requests and responses of a chat page, over the events of any thread; it runs nothing.",
+    ),
     room("hosts/approval", [], "Signatures of requests; it knows no loop and no journal."),
     room("hosts/attachments", [], "A store of bytes; it knows no tool and no model."),
     room(
@@ -136,7 +160,16 @@ module.exports = {
       "A run is one turn; goals and journals build on it.",
     ),
     room("cli/goal", [HOSTS, "^src/cli/(terminal|workspace|approvals|trust|run|mcp|model)/"], "A goal is many runs; it knows no journal command."),
-    room("cli/journal", [HOSTS, "^src/cli/(terminal|approvals|trust|run|model)/"], "Journal commands read what runs wrote; they know no goal."),
+    room(
+      "cli/view",
+      [HOSTS, "^src/cli/(terminal|approvals|trust|run|goal|model)/"],
+      "The page of runs and goals; it knows no other journal command.",
+    ),
+    room(
+      "cli/journal",
+      [HOSTS, "^src/cli/(terminal|approvals|trust|run|model)/", "^src/cli/view/view\\.ts$"],
+      "Journal commands read what runs wrote; they know no goal.",
+    ),
     room(
       "cli/decide",
       [HOSTS, "^src/cli/(terminal|approvals|trust|run|goal)/"],
@@ -146,6 +179,7 @@ module.exports = {
     room("projectors/openai-chat", ["^src/projectors/wires/"], "A wire is a room of its own."),
     room("projectors/openai-responses", ["^src/projectors/wires/"], "A wire is a room of its own."),
     room("projectors/anthropic-messages", ["^src/projectors/wires/"], "A wire is a room of its own."),
+    room("projectors/ui-stream", [], "Events in, chunks out; it knows no wire of a model."),
     room("projectors/gemini", ["^src/projectors/wires/"], "A wire is a room of its own."),
     {
       name: "the-host-contract-is-a-leaf",
@@ -231,16 +265,18 @@ module.exports = {
       "^src/cli/mcp/(client-package|servers|stdio-transport)\\.ts$",
       "An optional peer dependency of the command line alone: turn-machine/hosts/mcp knows clients by their shape.",
     ),
+    packageOnlyIn("preact", "^src/viewer/page/", "It is bundled into the viewer's page, and no package that users install needs it."),
     packageOnlyIn("fast-check", "^src/testing/", "An optional peer dependency of turn-machine/testing alone."),
     {
       name: "no-other-package",
       severity: "error",
-      comment: "The dependencies are immer, eventsource-parser, @noble/hashes and zod; a host adapter that needs more gets a rule of its own here.",
+      comment:
+        "The dependencies are immer, eventsource-parser, @noble/hashes and zod, and preact in the viewer's page; a host adapter that needs more gets a rule of its own here.",
       from: { path: "^src/" },
       to: {
         dependencyTypes: ["npm", "npm-dev", "npm-peer", "npm-optional", "npm-no-pkg", "npm-unknown", "unknown", "undetermined"],
         pathNot:
-          "^node_modules/(immer|eventsource-parser|@noble/hashes|zod|fast-check|@opentelemetry/api|@restatedev/restate-sdk|@modelcontextprotocol/client)/",
+          "^node_modules/(immer|eventsource-parser|@noble/hashes|zod|fast-check|@opentelemetry/api|@restatedev/restate-sdk|@modelcontextprotocol/client|preact)/",
       },
     },
     {

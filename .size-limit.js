@@ -37,4 +37,14 @@ export default [
   { name: "a host with runTurn and defineTool, without zod and immer", import: HOST, ignore: ["immer"], gzip: true, limit: "53 kB" },
   // defineTool has 14 kB: zod's JSON Schema and its English messages. All languages of zod would be 70 kB more.
   { name: "an edge host with runTurn and defineTool, with zod and immer", import: EDGE, gzip: true, limit: "56 kB", modifyEsbuildConfig: withZod },
+  // What a page bundles: it has no zod, no immer and no machine.
+  {
+    name: "what a chat page bundles",
+    import: { "./dist/hosts/ui-stream/index.js": "{ resumingFetch }", "./dist/projectors/ui-stream/index.js": "{ withoutRetracted }" },
+    gzip: true,
+    limit: "2 kB",
+  },
+  { name: "turn-machine/projectors/ui-stream", path: "dist/projectors/ui-stream/index.js", gzip: true, limit: "7 kB" },
+  // All of the page but the journal: its code, packed, with the machine, the drivers and preact, and its style.
+  { name: "the page of journal view, without data", path: "dist/viewer/page.html", disablePlugins: ["@size-limit/esbuild"], gzip: false, brotli: false, limit: "150 kB" },
 ]

@@ -17,6 +17,8 @@ const FULL = [
   "test/cli/goal-control.test.ts", // starts the command line as a process
   "test/hosts/postgres/**/*.test.ts", // starts a database server
   "test/hosts/mcp/real-servers.test.ts", // starts MCP servers as processes
+  "test/viewer/page.test.ts", // starts Chromium
+  "test/cli/journal-view.test.ts", // needs the page of the build
   "test/hosts/thread/long-goal.test.ts", // runs a goal of a hundred turns
 ]
 
@@ -30,7 +32,7 @@ const SMOKE = "test/crash/smoke.test.ts"
 const ISOLATED = ["test/hosts/node/file-journal-races.test.ts", "test/cli/races.test.ts"]
 
 /** Tests of examples that need packages of their own. `test/package/examples.test.ts` installs those, and runs all examples. */
-const INSTALLED = ["examples/cloudflare/**", "examples/restate/**"]
+const INSTALLED = ["examples/chat-server/**", "examples/cloudflare/**", "examples/restate/**"]
 
 /** What the deep lane runs. */
 const DEEP = [

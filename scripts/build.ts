@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process"
-import { chmodSync, existsSync, rmSync } from "node:fs"
+import { chmodSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs"
 import { createRequire } from "node:module"
+import { viewerPage } from "./viewer-page.ts"
 
 const COMMAND_LINE = "dist/cli/main.js"
 
@@ -12,3 +13,5 @@ try {
   process.exit(1)
 }
 if (existsSync(COMMAND_LINE)) chmodSync(COMMAND_LINE, 0o755)
+mkdirSync("dist/viewer", { recursive: true })
+writeFileSync("dist/viewer/page.html", await viewerPage())

@@ -11,6 +11,15 @@ export function jsonFault(text: string): string {
   return `They are not JSON at character ${at + 1}: expected ${expected}, found ${near(text, at)}.`
 }
 
+/** Whether a text that is not JSON could be: only its end is missing. */
+export function isJsonStart(text: string): boolean {
+  const { at } = scan(text)
+  return at !== undefined && (at >= text.length || CUT_TOKEN.test(text.slice(at)))
+}
+
+/** A word, a number or an escape that ends too early. */
+const CUT_TOKEN = /^(?:t|tr|tru|f|fa|fal|fals|n|nu|nul|-?(?:\d+\.?)?(?:\d+[eE][+-]?)?|\\(?:u[\da-fA-F]{0,3})?)$/
+
 function near(text: string, at: number): string {
   return JSON.stringify(text.slice(...(at < text.length ? [at, at + 20] : [Math.max(0, at - 20), at])))
 }

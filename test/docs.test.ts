@@ -9,6 +9,7 @@ import { type Block, option, place, readDocs } from "./docs/blocks.ts"
 import { commandsProblem } from "./docs/commands.ts"
 import { diagramProblem } from "./docs/diagrams.ts"
 import { errorNames } from "./docs/error-codes.ts"
+import { pageProblem } from "./docs/pages.ts"
 import { Programs, type Run } from "./docs/programs.ts"
 import { approvalScreen } from "./docs/screens.ts"
 
@@ -20,6 +21,7 @@ import { approvalScreen } from "./docs/screens.ts"
  *     ts killed-at=word      the same, run twice: the first process is killed when it prints the word
  *     ts needs=postgres      a complete program that needs a product: it compiles, and does not run
  *     ts excerpt=src/x.ts    lines of that file, in its order; a line with … replaces omitted lines
+ *     tsx                    a component of a page: its syntax is right, and this package exports what it imports; see pages.ts
  *     text output            the output of the program before it
  *     text screen            what the command line asks in a terminal of 80 columns; see screens.ts
  *     text files             a drawing: the files of src/ that it names exist, and contain the names beside them
@@ -52,6 +54,8 @@ describe.each(docs.filter(({ blocks }) => blocks.length > 0))("$path", ({ blocks
           break
         case "sh":
           return expect(await commandsProblem(block, blocks)).toBeUndefined()
+        case "tsx":
+          return expect(await pageProblem(ROOT, block.text)).toBeUndefined()
         case "json":
           return checkJson(block)
         case "mermaid":

@@ -64,7 +64,17 @@ const FILES: Readonly<Record<string, { readonly code: string; readonly breaks?: 
   "src/cli/run/run.ts": { code: 'import "../planner/planner.ts"\nimport "../terminal/screen.ts"\nimport "../../hosts/node/index.ts"' },
   "src/cli/goal/goal.ts": { code: 'import "../run/run.ts"\nimport "../../hosts/thread/thread.ts"' },
   "src/cli/journal/show.ts": { code: 'import "../run/run.ts"\nimport "../terminal/screen.ts"\nimport "../../replay/journal.ts"' },
+  "src/cli/journal/journal.ts": { code: 'import "../view/view.ts"' },
+  "src/cli/view/view.ts": { code: 'import "../goal/goal.ts"\nimport "../run/run.ts"\nimport "../../viewer/model/rows.ts"' },
+  "src/viewer/model/rows.ts": { code: 'import "../../replay/journal.ts"\nimport "../../hosts/models/prices.ts"\nimport "../../drivers/chat.ts"' },
+  "src/viewer/page/main.ts": { code: 'import "preact"\nimport "../model/rows.ts"' },
+  "src/hosts/models/prices.ts": { code: "export const price = 1" },
 
+  "src/viewer/model/to-host.ts": { code: 'import "../../hosts/host.ts"', breaks: ["viewer-reaches-only"] },
+  "src/viewer/model/to-page.ts": { code: 'import "../page/main.ts"', breaks: ["the-viewer-model-draws-nothing"] },
+  "src/viewer/model/with-preact.ts": { code: 'import "preact"', breaks: ["preact-in-its-place"] },
+  "src/hosts/to-viewer.ts": { code: 'import "../viewer/model/rows.ts"', breaks: ["only-the-command-line-imports-the-viewer"] },
+  "src/cli/view/to-journal.ts": { code: 'import "../journal/show.ts"', breaks: ["cli-view-reaches-only"] },
   "src/broken.ts": { code: 'import "./machine/turn.ts"', breaks: ["shared-files-are-leaves"] },
   "src/machine/to-host.ts": { code: 'import "../hosts/host.ts"', breaks: ["machine-reaches-only"] },
   "src/machine/to-driver.ts": { code: 'import type { C } from "../drivers/chat.ts"\nexport type X = C', breaks: ["machine-reaches-only"] },
@@ -158,6 +168,7 @@ beforeAll(async () => {
     "@opentelemetry/api",
     "@restatedev/restate-sdk",
     "another",
+    "preact",
   ]
   write("package.json", JSON.stringify({ type: "module", dependencies: Object.fromEntries(packages.map((name) => [name, "1.0.0"])) }))
   for (const name of packages) {

@@ -230,6 +230,11 @@ export interface HostTools {
   /** What a call does to the world. Must not throw. */
   effects(call: PendingToolCall): ToolEffects
   /**
+   * Whether a person may be asked before a call of this tool runs, or a policy may deny it. `runTurn` refuses such a tool in a turn whose
+   * driver cannot hold calls: every call would run. Must not throw. Absent: no tool asks.
+   */
+  asks?(toolName: string): boolean
+  /**
    * Finds out whether a `once` call that may have started before a crash took effect. Absent, or if it throws or returns
    * `undefined`: the call fails as `outcome_unknown` and does not run.
    */
@@ -367,10 +372,10 @@ export class ToolError extends Error {
 }
 
 /**
- * Why a run was refused. `held_without_decider`: a call is held, or may be, and the run has neither `Host.decide` nor `suspend` or `pause`; or
+ * Why a run was refused. `approval_without_driver`: a tool asks before its calls run, and the turn's driver cannot hold them. `held_without_decider`: a call is held, or may be, and the run has neither `Host.decide` nor `suspend` or `pause`; or
  * `Host.decide` decided nothing and the run may not suspend. `pending_without_suspend`: a call continues outside, and the run may not suspend.
  */
-export type RunErrorCode = "once_without_log" | "held_without_decider" | "pending_without_suspend"
+export type RunErrorCode = "once_without_log" | "approval_without_driver" | "held_without_decider" | "pending_without_suspend"
 
 /** A run that was refused. The turn is unchanged. */
 export class RunError extends TurnError<RunErrorCode> {}

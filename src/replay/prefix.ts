@@ -212,20 +212,28 @@ export class PrefixWatch {
 
   /** Call it once for each model call. `request`: the request of the turn, or a copy. Returns `undefined` if its prefix is stable. */
   next(turn: Turn, request?: LlmRequest): MarkedBreak | undefined {
+    return this.pair(turn, request).broken
+  }
+
+  /** {@link next}, with the request that was compared. `previous`: `undefined` for the first call of a purpose, and for side calls. */
+  pair(turn: Turn, request?: LlmRequest): { readonly previous: LlmRequest | undefined; readonly broken: MarkedBreak | undefined } {
     const { state } = turn.position
-    if (state.type !== "waiting_llm") return undefined
+    if (state.type !== "waiting_llm") return NOT_COMPARED
     const purpose = purposeOf(state.driverState)
-    if (purpose === undefined && state.outstanding.purpose !== undefined) return undefined
+    if (purpose === undefined && state.outstanding.purpose !== undefined) return NOT_COMPARED
     const { events } = turn.record
     const call = { request: request ?? state.outstanding.request, records: events.length }
-    const previous = this.#previous.get(purpose)
+    const last = this.#previous.get(purpose)
     this.#previous.set(purpose, call)
-    if (previous === undefined) return undefined
+    if (last === undefined) return NOT_COMPARED
     this.compared += 1
-    const prefix = requestPrefix(previous.request, call.request)
-    return prefix.stable ? undefined : { ...prefix, marked: hasReset(events, previous.records), previous: previous.request }
+    const previous = last.request
+    const prefix = requestPrefix(previous, call.request)
+    return { previous, broken: prefix.stable ? undefined : { ...prefix, marked: hasReset(events, last.records), previous } }
   }
 }
+
+const NOT_COMPARED = { previous: undefined, broken: undefined } as const
 
 /** The purpose in a driver state, also where wrappers with a state of their own have nested it. The outermost one counts. */
 function purposeOf(driverState: Json | undefined): string | undefined {

@@ -162,7 +162,10 @@ export type LlmResponse = {
   readonly parts: readonly OutputPart[]
   /** The tokens of this answer. Use zeros where the provider reports none. */
   readonly usage: TokenUsage
-  /** The tokens of failed attempts before this answer. They count in totals and budgets. */
+  /**
+   * The tokens of failed attempts before this answer, and of what the provider did besides, such as compacting the context. They count in totals
+   * and budgets, but not towards the prompt's size.
+   */
   readonly retriedUsage?: TokenUsage
   /** The model that answered. It is stored with the answer. */
   readonly producer?: Producer

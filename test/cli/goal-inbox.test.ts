@@ -3,11 +3,11 @@ import { join } from "node:path"
 import { describe, expect, it } from "vitest"
 import { Inbox, newRequestId } from "../../src/cli/goal/control/inbox.ts"
 import type { RequestHandler, ResolvedRequest } from "../../src/cli/goal/control/requests.ts"
-import { seconds } from "../../src/cli/goal/goal-format.ts"
 import { readMicros } from "../../src/cli/goal/goal-settings.ts"
 import { money } from "../../src/cli/model/prices.ts"
 import { readSeconds } from "../../src/cli/terminal/args.ts"
 import { CliError } from "../../src/cli/terminal/errors.ts"
+import { seconds } from "../../src/cli/terminal/format.ts"
 import { newFolder } from "./harness.ts"
 
 /** Records its calls. Each request resolves to a budget that is ten higher than the one before. */

@@ -189,10 +189,13 @@ describe("turn-machine goal", () => {
   it.each([
     [["--budget-tokens", "0"], '--budget-tokens takes a whole number from 1 to 1000000000000, not "0".'],
     [["--budget-time", "10"], '--budget-time takes a duration with a unit, such as 90s, 10m or 1h30m, not "10".'],
-    [["--budget-cost", "1"], "--budget-cost needs the prices of the model: --price input,output[,cached], in US dollars per million tokens."],
+    [
+      ["--budget-cost", "1"],
+      "--budget-cost needs the prices of the model: --price input,output[,cached[,written]], in US dollars per million tokens.",
+    ],
     [
       ["--price", "1"],
-      '--price takes the prices of a million tokens in US dollars, as input,output or input,output,cached, such as 1.25,10,0.125, not "1".',
+      '--price takes the prices of a million tokens in US dollars, as input,output, input,output,cached or input,output,cached,written, such as 1.25,10,0.125, not "1".',
     ],
     [["--judge", "me"], '--judge takes checklist, freeform or none, not "me".'],
     [["--state", "none/x"], "/none/x cannot be used: it does not exist. Create it, or pass another path with --state."],

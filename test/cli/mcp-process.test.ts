@@ -1,4 +1,6 @@
 import { existsSync, readFileSync } from "node:fs"
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { describe, expect, onTestFinished, test, vi } from "vitest"
@@ -187,8 +189,51 @@ describe("run --mcp", () => {
       "Go.",
     ])
     expect(exitCode).toBe(2)
-    expect(stderr).toMatch(/^turn-machine: The MCP server button cannot be used\. .* It wrote: no such account\n$/)
+    expect(stderr).toMatch(
+      /^turn-machine: The MCP server button cannot be used\. .* Its process ended with exit code 1\. It wrote: no such account\n$/,
+    )
     await allGone(other.log())
+  })
+
+  test("a program that is not an MCP server is shown by what it writes", async () => {
+    const found = await place(["Done."], "web")
+    const { exitCode, stderr } = await found.run(["run", ...found.flags, "--approve", "auto", "Go."])
+    expect(exitCode).toBe(2)
+    expect(stderr).toMatch(/cannot be reached: [^.]*\. Its process ended with exit code 0\. /)
+    expect(stderr).toContain(" A line that it wrote to standard output is not a message of MCP: Listening on port 3000\n")
+  })
+
+  test("a refusal over HTTP does not repeat a key, to the model or in a file", async () => {
+    const server = createServer((request, response) => {
+      let text = ""
+      request.on("data", (piece: Buffer) => {
+        text += piece.toString()
+      })
+      request.on("end", () => {
+        if (request.method !== "POST") return void response.writeHead(405).end()
+        const { id, method } = JSON.parse(text) as { readonly id?: number; readonly method: string }
+        const answer = (result: object): void =>
+          void response.setHeader("content-type", "application/json").end(JSON.stringify({ jsonrpc: "2.0", id, result }))
+        if (id === undefined) return void response.writeHead(202).end()
+        if (method === "initialize")
+          return answer({ protocolVersion: "2025-06-18", capabilities: { tools: {} }, serverInfo: { name: "s", version: "1" } })
+        if (method === "tools/list")
+          return answer({ tools: [{ name: "look", inputSchema: { type: "object" }, annotations: { readOnlyHint: true } }] })
+        response.writeHead(403).end(`No access for ${request.headers.authorization ?? ""}`)
+      })
+    })
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+    onTestFinished(() => void server.close())
+    const { port } = server.address() as AddressInfo
+    const found = await place([calls("web__look"), "Done."])
+    const web = { url: `http://127.0.0.1:${port}/mcp`, headers: { Authorization: `Bearer $\u007bWEB_KEY}` } }
+    fill(found.base, { "mcp.json": JSON.stringify({ mcpServers: { web } }) })
+    const args = ["run", "--mcp-config", "mcp.json", ...found.flags.slice(2), "--approve", "auto", "--state", "s.json", "Look."]
+    const ran = await found.run(args, undefined, { WEB_KEY: "key-0123456789" })
+    expect(ran).toMatchObject({ exitCode: 0, stderr: "" })
+    const state = readFileSync(join(found.base, "s.json"), "utf8")
+    expect(state).toContain("No access for [secret]")
+    for (const text of [ran.stdout, state, JSON.stringify(found.model.requests)]) expect(text).not.toContain("key-0123456789")
   })
 
   test("a program that does not exist is named", async () => {

@@ -53,6 +53,12 @@ describe("--mcp", () => {
     ["a pipe", ["node a.js | tee x"], /a pipe, which only a shell understands/],
     ["two lines", ["node a.js\nrm x"], /one line/],
     ["one name twice", ["node a.js", "node b/a.js"], /Two MCP servers are named a/],
+    [
+      "a variable",
+      ["API_KEY=key-0123456789 node a.js"],
+      /^--mcp begins with API_KEY=, which looks like a variable and not like the name of a server/,
+    ],
+    ["a key", ["TOKEN=key-0123456789 node a.js"], /begins with TOKEN=[^0-9]*$/],
     ["a key in a URL", ["https://user:secret@mcp.example.com"], /user name or password/],
     ["no name", ["node"], /has no name that tools can begin with/],
     ["too many", Array.from({ length: 21 }, (_, index) => `node s${index}.js`), /at most 20 MCP servers/],

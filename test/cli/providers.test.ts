@@ -87,6 +87,7 @@ describe("a model at its provider", () => {
     for (const named of [
       ["--model", `${provider}/${model}`],
       ["--provider", provider, "--model", model],
+      ["--provider", provider, "--model", `${provider}/${model}`],
     ]) {
       const sent = atProviders()
       const ran = await run(folder(), { [variable]: "key-0123456789", OTHER_API_KEY: "key-of-another" }, ...named)
@@ -133,6 +134,10 @@ describe("a model at its provider", () => {
       "--model mistral/small needs an endpoint: --provider openai|openai-responses|anthropic|gemini, or --base-url URL.",
     ],
     [["--model", "anthropic/"], "--model anthropic/ needs an endpoint"],
+    [
+      ["--provider", "openai", "--model", "anthropic/claude-opus-5"],
+      "--provider openai and --model anthropic/claude-opus-5 name two providers. Omit one of them.",
+    ],
   ])("%j is refused before anything is sent", async (args, message) => {
     const sent = atProviders()
     const ran = await run(folder(), { ANTHROPIC_API_KEY: " " }, ...args)
@@ -271,7 +276,29 @@ describe("costs", () => {
     expect(lines.at(-1)).toMatchObject({ type: "run_ended", costMicros: 3_000 })
   })
 
-  test.each(["1", "1,2,3,4", "1;2", "1,-2", "1,two", "1,2,", "1e3,2", "$1,$2"])("--price %j is refused", async (price) => {
+  test("are not shown as nothing where the endpoint reports no tokens", async () => {
+    const { usage: _usage, ...answer } = answerOf("/chat/completions") as { readonly usage: object }
+    const url = await serve((_body, response) => void response.setHeader("content-type", "application/json").end(JSON.stringify(answer)))
+    const priced = ["--base-url", url, "--model", "m", "--price", "1,2"]
+    const { stdout } = await run(folder(), {}, ...priced)
+    expect(stdout).toContain("\ntokens   not reported\n")
+    expect(stdout).not.toContain("cost ")
+    const last = (await run(folder(), {}, ...priced, "--json")).stdout.trim().split("\n").at(-1) ?? ""
+    expect(JSON.parse(last)).not.toHaveProperty("costMicros")
+  })
+
+  test("may differ for tokens that are read from the cache and written to it", async () => {
+    const usage = { input_tokens: 1_000, cache_read_input_tokens: 10_000, cache_creation_input_tokens: 500, output_tokens: 100 }
+    const url = await serve((_body, response) => {
+      response.setHeader("content-type", "application/json").end(JSON.stringify({ ...answerOf("/messages"), usage }))
+    })
+    const ran = await run(folder(), {}, "--base-url", url, "--provider", "anthropic", "--model", "m", "--price", "5,25,0.5,6.25")
+    expect(ran.stdout).toContain("prices   $5 in, $0.5 cached, $6.25 written to the cache, $25 out per million tokens\n")
+    // 1,000 × 5 + 10,000 × 0.5 + 500 × 6.25 + 100 × 25 millionths
+    expect(ran.stdout).toContain("cost     $0.015625\n")
+  })
+
+  test.each(["1", "1,2,3,4,5", "1,2,3,x", "1;2", "1,-2", "1,two", "1,2,", "1e3,2", "$1,$2"])("--price %j is refused", async (price) => {
     const ran = await run(folder(), {}, "--price", price)
     expect(ran).toMatchObject({ exitCode: 2, stdout: "" })
     expect(ran.stderr).toContain(`such as 1.25,10,0.125, not "${price}".`)
@@ -334,6 +361,21 @@ describe("costs", () => {
     expect(unknown[0]).not.toHaveProperty("prices")
     expect(unknown.at(-1)?.goal).toMatchObject({ costUsedMicros: 0 })
   })
+})
+
+test("the status of a goal says until when the account is limited", async () => {
+  const url = await serve((_body, response) => {
+    response.writeHead(429, { "content-type": "application/json", "retry-after": "7200" }).end('{"error":{"message":"Slow down."}}')
+  })
+  const cwd = folder()
+  const goal = (...args: readonly string[]): Promise<Ran> => runCli(["goal", ...args], { cwd, columns: 200 })
+  const before = Date.now()
+  const ran = await goal("--dir", "dir", "--base-url", url, "--model", "m", "Look.")
+  const until = /^until {4}(.+)$/m.exec(ran.stdout)?.[1] ?? "none"
+  expect((await goal("status")).stdout).toContain(`\nuntil    ${until}\n`)
+  const { until: at } = JSON.parse((await goal("status", "--json")).stdout) as { readonly until: number }
+  expect(at).toBeGreaterThanOrEqual(before + 7_200_000)
+  expect(at).toBeLessThan(Date.now() + 7_200_000)
 })
 
 describe("the context window of a model", () => {

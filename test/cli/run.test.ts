@@ -654,6 +654,24 @@ describe("a model at an endpoint", () => {
   })
 
   it.each([
+    ["a limit that ends later", 429, { "retry-after": "7200" }, /Slow down\. After \d.+, run the command again\.\n$/],
+    ["no capacity", 503, {}, /Slow down\. Later, run the command again\.\n$/],
+  ])("that has %s is not reported as a wrong URL", async (_, status, headers, advice) => {
+    const { base } = newShop()
+    const url = await serve((_body, response) => void response.writeHead(status, headers).end('{"error":{"message":"Slow down."}}'))
+    expect((await runAgainst(url, base)).stderr).toMatch(advice)
+  })
+
+  it("whose stream breaks is not reported as a wrong URL", async () => {
+    const { base } = newShop()
+    const url = await serve((_body, response) => {
+      response.writeHead(200, { "content-type": "text/event-stream" })
+      response.end('data: {"choices":[{"index":0,"delta":{"content":"Well"}}]}\n\n')
+    })
+    expect((await runAgainst(url, base)).stderr).toMatch(/before the answer was complete\. To try it once more, run the command again\.\n$/)
+  })
+
+  it.each([
     ["an HTML page with an error status", 500, "text/html", "<html><body>Oops</body></html>", /500/],
     ["an HTML page with status 200", 200, "text/html", "<html></html>", /it is a page, not JSON; check the base URL/],
     ["invalid JSON", 200, "application/json", "{]", /it is not JSON; check the base URL/],

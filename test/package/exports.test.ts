@@ -157,6 +157,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "openAiResponsesWire",
     "sentToolNames",
     "viewProjector",
+    "wholeAnswerStream",
     "wrapProjector",
   ],
   "turn-machine/replay": [
@@ -391,6 +392,8 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "snapshotThread",
     "threadEvents",
   ],
+  "turn-machine/hosts/ui-stream": ["ChatRequestError", "lastCursor", "readChatRequest", "resumingFetch", "toDecisions", "toResponse"],
+  "turn-machine/projectors/ui-stream": ["ResumedUiStream", "UiStream", "uiMessages", "withoutRetracted"],
   "turn-machine/testing": [
     "CONFORMANCE_LAWS",
     "ConformanceError",

@@ -1,8 +1,10 @@
 /** What a goal at a real endpoint is charged, and by how much it can cross its budget. */
-import { describe, expect, test } from "vitest"
+import { describe, expect, onTestFinished, test } from "vitest"
+import { openAiCompatible } from "../../src/hosts/models/openai-compatible.ts"
 import { estimateTokens } from "../../src/machine/usage-estimate.ts"
 import type { LlmRequest } from "../../src/schemas/llm.ts"
 import { calls, charged, EndpointGoal, listOf, look, settles } from "../support/goal-endpoint.ts"
+import { startStrictServer } from "../support/strict-server.ts"
 
 const complete = calls("update_goal", { status: "complete" })
 
@@ -66,6 +68,22 @@ describe("attempts that failed", () => {
     await goal.run()
     expect(goal.goal).toMatchObject({ status: "complete", childTokensUsed: charged(goal.judged), tokensUsed: charged(goal.worked) })
     expect(goal.judged).toHaveLength(4)
+  })
+
+  test.each([{}, { hardBudget: true }])("and were billed by a model before a fallback are charged, with the policy %j", async (policy) => {
+    const first = await startStrictServer(() => ({ status: 503, billed: true }))
+    onTestFinished(() => first.close())
+    const before = [openAiCompatible({ baseUrl: first.url, maxRetries: 0 })]
+    const goal = await EndpointGoal.open({ agent: [look(), "Part 1.", complete, "Done."], before, thread: { policy } })
+    await goal.thread.command({ type: "set", objective: "Report on the parts.", tokenBudget: 100_000 })
+    await goal.run()
+    // The goal is complete before the last call, which is not charged to it.
+    expect(goal.worked).toHaveLength(4)
+    expect(first.requests).toHaveLength(4)
+    expect(goal.goal).toMatchObject({
+      status: "complete",
+      tokensUsed: charged(goal.worked.slice(0, -1)) + charged(first.requests.slice(0, -1)),
+    })
   })
 
   test("in the middle of their reasoning, and are retried, are charged by estimate", async () => {

@@ -5,6 +5,7 @@ import type { JudgeConfig } from "../../src/drivers/checklist/judge.ts"
 import type { Host } from "../../src/hosts/host.ts"
 import { memoryJournalStore } from "../../src/hosts/journal/memory.ts"
 import { JudgedThread, type JudgedThreadOptions } from "../../src/hosts/judge/judged-thread.ts"
+import { fallback } from "../../src/hosts/models/fallback.ts"
 import { type OpenAiCompatibleOptions, openAiCompatible } from "../../src/hosts/models/openai-compatible.ts"
 import { type RunThreadOptions, runThread, Thread, type ThreadOptions, type ThreadRest } from "../../src/hosts/thread/thread.ts"
 import { defineTool } from "../../src/hosts/tools/define-tool.ts"
@@ -33,6 +34,8 @@ export interface EndpointGoalOptions {
   readonly judge?: Answers
   readonly server?: StrictServerOptions
   readonly client?: Partial<OpenAiCompatibleOptions>
+  /** Models that are asked first. That of the goal answers where they fail. */
+  readonly before?: readonly Pick<Host, "llmCall">[]
   readonly thread?: Partial<ThreadOptions>
   readonly judgeConfig?: Partial<JudgeConfig>
   readonly judging?: Partial<JudgedThreadOptions>
@@ -79,7 +82,8 @@ export class EndpointGoal {
   private constructor(server: StrictServer, options: EndpointGoalOptions) {
     this.server = server
     this.options = options
-    this.client = openAiCompatible({ baseUrl: server.url, random: () => 0, sleep: async () => {}, ...options.client })
+    const own = openAiCompatible({ baseUrl: server.url, random: () => 0, sleep: async () => {}, ...options.client })
+    this.client = options.before === undefined ? own : fallback([...options.before, own])
     this.box = toolbox([defineTool({ name: "look", description: "Looks.", input: z.object({}), execute: () => ({ seen: "A shop." }) })])
     this.host = {
       llmCall: (call, context) => {

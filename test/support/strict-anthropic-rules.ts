@@ -7,7 +7,7 @@ const isBlank = (value: unknown): boolean => typeof value !== "string" || /^\p{W
 
 const NAME = /^[a-zA-Z0-9_-]{1,64}$/
 const BODY_KEYS = new Set(
-  "model max_tokens system messages tools tool_choice temperature top_p top_k stop_sequences thinking output_config stream metadata service_tier".split(
+  "model max_tokens system messages tools tool_choice temperature top_p top_k stop_sequences thinking output_config stream metadata service_tier container".split(
     " ",
   ),
 )
@@ -40,6 +40,7 @@ export function anthropicRefusal(body: unknown): string | undefined {
     toolsRefusal(body, messages) ??
     messagesRefusal(messages) ??
     pairsRefusal(messages) ??
+    containerRefusal(body, messages) ??
     marksRefusal(body)
   )
 }
@@ -56,19 +57,54 @@ function settingsRefusal(body: Fields): string | undefined {
   const { temperature, thinking, tool_choice: choice, top_p: topP, stop_sequences: stops } = body
   if (temperature !== undefined && (typeof temperature !== "number" || temperature < 0 || temperature > 1)) return "temperature: range: 0..1"
   if (temperature !== undefined && topP !== undefined) return "`temperature` and `top_p` cannot both be specified for this model."
+  const { output_config: output } = body
+  const form = isObject(output) && isObject(output["format"]) ? schemaRefusal(output["format"]["schema"]) : undefined
+  if (form !== undefined) return `output_config.format.schema: ${form}`
   if (list(stops).some(isBlank)) return "stop_sequences: each stop sequence must contain non-whitespace"
   if (!isObject(thinking) || thinking["type"] === "disabled") return undefined
   if (temperature !== undefined && temperature !== 1) return "`temperature` may only be set to 1 when thinking is enabled"
   if (isObject(choice) && (choice["type"] === "any" || choice["type"] === "tool"))
     return "Thinking may not be enabled when tool_choice forces tool use."
   if (thinking["type"] !== "enabled") return undefined
-  const messages = list(body["messages"]) as readonly Fields[]
-  const isLoop = list(messages.at(-1)?.["content"]).some((block) => isObject(block) && block["type"] === "tool_result")
-  const first = list(messages.at(-2)?.["content"])[0]
-  const begins = isObject(first) ? first["type"] : undefined
-  return isLoop && begins !== "thinking" && begins !== "redacted_thinking"
-    ? `Expected \`thinking\` or \`redacted_thinking\`, but found \`${String(begins)}\`.`
+  const budget = thinking["budget_tokens"]
+  if (typeof budget !== "number" || budget < 1_024) return "thinking.enabled.budget_tokens: Input should be greater than or equal to 1024"
+  if (budget >= (body["max_tokens"] as number)) return "`max_tokens` must be greater than `thinking.budget_tokens`."
+  const begins = loopBegins(list(body["messages"]) as readonly Fields[])
+  return begins !== undefined && begins !== "thinking" && begins !== "redacted_thinking"
+    ? `Expected \`thinking\` or \`redacted_thinking\`, but found \`${begins}\`.`
     : undefined
+}
+
+/** The type of the block with which the tool loop at the end begins. `undefined`: there is no loop. The answers of one loop are one turn of the model. */
+function loopBegins(messages: readonly Fields[]): string | undefined {
+  let begins: string | undefined
+  for (let index = messages.length - 1; index > 0; index -= 1) {
+    const { content, role } = messages[index] as Fields
+    const [first] = list(content) as readonly Fields[]
+    if (role === "assistant") begins = String(first?.["type"])
+    else if (!list(content).some((block) => isObject(block) && block["type"] === "tool_result")) break
+  }
+  return messages.at(-1)?.["role"] === "user" && begins !== undefined && lastHasResults(messages) ? begins : undefined
+}
+
+function lastHasResults(messages: readonly Fields[]): boolean {
+  return list(messages.at(-1)?.["content"]).some((block) => isObject(block) && block["type"] === "tool_result")
+}
+
+const REFUSED_KEYWORDS =
+  "minimum maximum exclusiveMinimum exclusiveMaximum multipleOf minLength maxLength pattern maxItems uniqueItems oneOf not".split(" ")
+
+/** @see https://platform.claude.com/docs/en/build-with-claude/structured-outputs (2026-11): JSON Schema limitations */
+function schemaRefusal(schema: unknown): string | undefined {
+  if (!isObject(schema)) return "Input should be a valid dictionary"
+  const refused = REFUSED_KEYWORDS.find((key) => key in schema)
+  if (refused !== undefined) return `For '${String(schema["type"])}' type, property '${refused}' is not supported`
+  if (schema["type"] === "object" && schema["additionalProperties"] !== false)
+    return "For 'object' type, 'additionalProperties' must be explicitly set to false"
+  if (!["type", "enum", "const", "anyOf", "allOf", "$ref"].some((key) => key in schema)) return "a schema has no type"
+  const { $defs, anyOf, items, properties } = schema
+  const inner = [...(items === undefined ? [] : [items]), ...list(anyOf), ...[$defs, properties].flatMap((named) => Object.values(named ?? {}))]
+  return inner.map(schemaRefusal).find((refusal) => refusal !== undefined)
 }
 
 function toolsRefusal(body: Fields, messages: readonly unknown[]): string | undefined {
@@ -188,6 +224,16 @@ function pairsRefusal(messages: readonly unknown[]): string | undefined {
     }
   }
   return open.size > 0 ? "`tool_use` ids were found without `tool_result` blocks immediately after" : undefined
+}
+
+/** Code that waits for the results of calls needs its container. */
+function containerRefusal({ container }: Fields, messages: readonly unknown[]): string | undefined {
+  const blocks = messages.flatMap((message) => list((message as Fields)["content"]) as readonly Fields[])
+  const ended = new Set(blocks.map(({ tool_use_id: id }) => id))
+  const pending = blocks.some(({ id, name, type }) => type === "server_tool_use" && name === "code_execution" && !ended.has(id))
+  return pending && container === undefined
+    ? "container_id is required when there are pending tool uses generated by code execution with tools."
+    : undefined
 }
 
 function marksRefusal(body: Fields): string | undefined {

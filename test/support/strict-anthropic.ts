@@ -1,3 +1,5 @@
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
 import { anthropicRefusal, type Fields } from "./strict-anthropic-rules.ts"
 
 /** A block of a scripted answer. The endpoint adds ids to calls, and signatures to reasoning. */
@@ -12,6 +14,8 @@ export interface ScriptedMessage {
   readonly content: readonly ScriptedBlock[]
   /** Default: `tool_use` with calls, else `end_turn`. */
   readonly stopReason?: string
+  /** The id of the container in which code runs. */
+  readonly container?: string
 }
 
 export interface AnthropicReply {
@@ -62,10 +66,10 @@ export class StrictAnthropic {
   }
 
   #answer(body: Fields, number: number): Message {
-    const { content: scripted, stopReason } = this.#script(body, number)
+    const { container, content: scripted, stopReason } = this.#script(body, number)
     const prefix = prefixOf(body, blocksOf(body).length)
     const content = scripted.map((block, index): Fields => {
-      if (block["type"] === "tool_use") return { ...block, id: `toolu_${number}_${index}`, caller: { type: "direct" } }
+      if (block["type"] === "tool_use") return { caller: { type: "direct" }, ...block, id: `toolu_${number}_${index}` }
       return block["type"] === "thinking" ? { ...block, signature: `c2ln${number}/${index}==` } : block
     })
     const reasoning = content.filter(isReasoning)
@@ -80,6 +84,7 @@ export class StrictAnthropic {
       content,
       stop_reason: stopReason ?? (hasCalls ? "tool_use" : "end_turn"),
       stop_sequence: null,
+      ...(container !== undefined && { container: { id: container, expires_at: "2026-12-01T00:00:00Z" } }),
       usage: { input_tokens: 10, cache_creation_input_tokens: 5, cache_read_input_tokens: 100, output_tokens: 7 },
     }
   }
@@ -104,6 +109,30 @@ export class StrictAnthropic {
   }
 }
 
+/** Serves an endpoint on a free port of 127.0.0.1. */
+export async function serveStrictAnthropic(endpoint: StrictAnthropic): Promise<{ readonly url: string; close(): Promise<void> }> {
+  const server = createServer((request, response) => {
+    const chunks: Buffer[] = []
+    request.on("data", (chunk: Buffer) => chunks.push(chunk))
+    request.on("end", () => {
+      const { body, events, status } = endpoint.post(Buffer.concat(chunks).toString("utf8"))
+      if (events === undefined) return void response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body))
+      response.writeHead(status, { "content-type": "text/event-stream", "request-id": "req_1" })
+      for (const event of events) response.write(`event: ${String(event["type"])}\ndata: ${JSON.stringify(event)}\n\n`)
+      response.end()
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    close() {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+      server.closeAllConnections()
+      return closed
+    },
+  }
+}
+
 interface Message extends Fields {
   readonly content: readonly Fields[]
   readonly usage: Fields
@@ -111,7 +140,7 @@ interface Message extends Fields {
 
 /** The events of a message. Texts and arguments come in two pieces. */
 export function eventsOf(message: Message): readonly Fields[] {
-  const { content, stop_reason: reason, usage } = message
+  const { container, content, stop_reason: reason, usage } = message
   const blocks = content.flatMap((block, index): readonly Fields[] => {
     const { input, signature, text, thinking, type } = block
     const first = { ...block }
@@ -123,7 +152,10 @@ export function eventsOf(message: Message): readonly Fields[] {
     }
     if (typeof text === "string") addPieces("text", "text", "text_delta", "", text)
     if (typeof thinking === "string") addPieces("thinking", "thinking", "thinking_delta", "", thinking)
-    if (typeof signature === "string") addPieces("signature", "signature", "signature_delta", "", signature)
+    if (typeof signature === "string") {
+      first["signature" as "type"] = ""
+      deltas.push({ type: "signature_delta", signature })
+    }
     if (type === "tool_use") addPieces("input", "partial_json", "input_json_delta", {}, JSON.stringify(input))
     return [
       { type: "content_block_start", index, content_block: first },
@@ -132,10 +164,14 @@ export function eventsOf(message: Message): readonly Fields[] {
     ]
   })
   return [
-    { type: "message_start", message: { ...message, content: [], stop_reason: null, usage: { ...usage, output_tokens: 1 } } },
+    { type: "message_start", message: { ...message, container: null, content: [], stop_reason: null, usage: { ...usage, output_tokens: 1 } } },
     { type: "ping" },
     ...blocks,
-    { type: "message_delta", delta: { stop_reason: reason, stop_sequence: null }, usage: { output_tokens: usage["output_tokens"] } },
+    {
+      type: "message_delta",
+      delta: { stop_reason: reason, stop_sequence: null, container: container ?? null },
+      usage: { output_tokens: usage["output_tokens"] },
+    },
     { type: "message_stop" },
   ]
 }

@@ -19,7 +19,7 @@ export const COMMAND_FLAGS = {
     "no-run": { type: "boolean" },
   },
   status: { ...STATE, ...JSON_FLAG, all: { type: "boolean" } },
-  watch: { ...STATE, ...JSON_FLAG },
+  watch: { ...STATE, ...JSON_FLAG, plain: { type: "boolean" } },
   pause: { ...STATE, now: { type: "boolean" } },
   say: { ...STATE, when: { type: "string" } },
   queue: { ...STATE, ...JSON_FLAG },

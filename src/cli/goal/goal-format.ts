@@ -1,17 +1,9 @@
 import type { Goal, GoalContract, GoalStatus } from "../../wire/goal.ts"
 import type { Message } from "../../wire/message.ts"
 import { money } from "../model/prices.ts"
-import { formatCount, formatDuration, oneLine, plural, sentence } from "../terminal/format.ts"
+import { formatCount, oneLine, plural, seconds, sentence } from "../terminal/format.ts"
 import type { Style } from "../terminal/style.ts"
 import type { Waiting } from "./goal-reporter.ts"
-
-/** `1 min 5 s`; whole seconds. */
-export function seconds(count: number): string {
-  if (count < 60) return `${count} s`
-  if (count < 3_600) return count % 60 === 0 ? `${count / 60} min` : formatDuration(count * 1_000)
-  const minutes = Math.floor((count % 3_600) / 60)
-  return `${Math.floor(count / 3_600)} h${minutes === 0 ? "" : ` ${minutes} min`}`
-}
 
 /** The usage of a goal, with its budgets and by how much it exceeds them: one phrase for each. */
 export function usedOf(goal: Goal): readonly string[] {

@@ -81,7 +81,7 @@ export class GoalRunner {
     const edit = approval.edit === true ? new EditFolder(read, (path) => folder.owns(path) || isInside(out, path)) : undefined
     const opened: (() => Promise<void>)[] = []
     try {
-      const servers = await startServers(mcp.servers, { cwd: dir, io })
+      const servers = await startServers(mcp.servers, { cwd: dir, io, approve: approval.approve })
       opened.push(() => servers.close())
       const tools = mergeToolboxes([toolbox(fileTools(read, outFolder, edit)), ...servers.toolboxes])
       const options = goalOptions(meta, () => tools.specs)

@@ -13,17 +13,16 @@ import { pricesText } from "../model/prices.ts"
 import { DEFAULT_PROVIDER } from "../model/providers.ts"
 import { RunScreen } from "../run/run-screen.ts"
 import { cutToColumns } from "../terminal/columns.ts"
-import { formatCount, oneLine, plainText, plural, sentence } from "../terminal/format.ts"
+import { formatCount, oneLine, plainText, plural, seconds, sentence } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import { INDENT, Screen } from "../terminal/screen.ts"
 import { type Style, styler, widthOf } from "../terminal/style.ts"
 import { Wrap } from "../terminal/wrap.ts"
 import type { RequestResult, ResolvedRequest } from "./control/requests.ts"
-import { contractRows, leftOf, nextCommand, seconds, statusStyle, statusWord, usedOf, waitText } from "./goal-format.ts"
+import { contractRows, leftOf, nextCommand, statusStyle, statusWord, usedOf, waitText } from "./goal-format.ts"
 import type { GoalEnd, GoalReporter, GoalStart, GoalSuspension, Ruling, Waiting } from "./goal-reporter.ts"
 import type { GoalSettings } from "./goal-settings.ts"
 
-const TICK_MS = 1_000
 /** How much of the output of a failed check is shown. */
 const TAIL_LINES = 8
 
@@ -44,7 +43,6 @@ export class GoalScreen implements GoalReporter {
   #shown: readonly ChecklistItem[] = []
   #until: number | undefined
   #warned = false
-  readonly #ticking: NodeJS.Timeout | undefined
 
   /** `state`: the flag that names the goal's folder, with a space before it; empty where it is the default. */
   constructor(io: Pick<Io, "stdout" | "env" | "cwd">, state: string) {
@@ -53,9 +51,6 @@ export class GoalScreen implements GoalReporter {
     this.#state = state
     this.#screen = new Screen(io, () => this.#live())
     this.#run = new RunScreen(io, this.#screen)
-    if (io.stdout.isTTY !== true) return
-    this.#ticking = setInterval(() => this.#screen.wait(), TICK_MS)
-    this.#ticking.unref()
   }
 
   started(
@@ -225,7 +220,7 @@ export class GoalScreen implements GoalReporter {
   }
 
   close(): void {
-    clearInterval(this.#ticking)
+    this.#screen.endText()
   }
 
   #figures({ goal, turns, files }: GoalEnd): readonly (readonly [string, string])[] {

@@ -3,9 +3,9 @@ import { basename, dirname, join } from "node:path"
 import { CommandSyntaxError, splitCommand } from "../../hosts/node/split-command.ts"
 import type { SetGoal } from "../../wire/goal.ts"
 import { DEFAULT_RETRIES } from "../model/help.ts"
-import { checkUrl, checkVariable, isAtHome, keyVariable, type ModelChoice, readKey, readProvider } from "../model/model-settings.ts"
+import { checkUrl, checkVariable, isAtHome, keyVariable, type ModelChoice, readKey, readProvider, splitNamed } from "../model/model-settings.ts"
 import { publishedPrices } from "../model/prices.ts"
-import { DEFAULT_PROVIDER, PROVIDERS, splitModel } from "../model/providers.ts"
+import { DEFAULT_PROVIDER, PROVIDERS } from "../model/providers.ts"
 import { type Flags, RUN_FLAGS, type RunSettings, resolveRun, workOf } from "../run/run-settings.ts"
 import { readCount, readSeconds } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
@@ -118,7 +118,7 @@ async function realPathOf(path: string): Promise<string> {
 export function resolveBudgets(flags: GoalFlags, { prices, hard }: GoalMeta, models: Pick<GoalSettings, "run" | "judge">): GoalBudgets {
   const given = givenBudgets(flags)
   if (given.costBudgetMicros !== undefined && prices === undefined)
-    throw new CliError("--budget-cost needs the prices of the model: --price input,output[,cached], in US dollars per million tokens.")
+    throw new CliError("--budget-cost needs the prices of the model: --price input,output[,cached[,written]], in US dollars per million tokens.")
   const isPaid = models.run.model.type === "endpoint" || models.judge?.type === "endpoint"
   const isDefault = isPaid && Object.keys(given).length === 0
   const budgets = isDefault ? { tokenBudget: DEFAULT_BUDGET_TOKENS } : given
@@ -227,8 +227,8 @@ function givenJudge(flags: GoalFlags, known: GoalMeta | undefined, model: ModelC
   const { "judge-model": name, "judge-provider": named, "judge-base-url": baseUrl } = flags
   const provider = named === undefined ? undefined : readProvider(named, "--judge-provider")
   const isElsewhere = model.type === "endpoint" && !isAtHome(model)
-  const isWholeName = isElsewhere || provider !== undefined || baseUrl !== undefined || name === known?.judgeModel
-  return { name, provider, baseUrl, ...(name !== undefined && !isWholeName && splitModel(name)) }
+  const isWholeName = (isElsewhere && provider === undefined) || baseUrl !== undefined || name === known?.judgeModel
+  return { name, provider, baseUrl, ...(name !== undefined && !isWholeName && splitNamed(name, provider, "--judge-model")) }
 }
 
 function resolveContinuations(flags: GoalFlags, known: GoalMeta | undefined): Pick<GoalMeta, "maxContinuations"> {

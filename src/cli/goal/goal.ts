@@ -3,6 +3,7 @@ import { cutToColumns } from "../terminal/columns.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine, plainJson } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
+import { plainIo } from "../terminal/output-flags.ts"
 import { widthOf } from "../terminal/style.ts"
 import { findCommand, type GoalCommandName, readGoalArgs } from "./command-line.ts"
 import { readContract } from "./contract.ts"
@@ -135,7 +136,7 @@ async function watch(args: readonly string[], io: Io): Promise<number> {
   if (words.length > 0) throw new CliError("goal watch takes no words.")
   const folder = await folderOf(flags, io)
   await folder.readExisting()
-  return watchGoal(folder, flags.json === true ? goalLines(io.stdout) : new GoalScreen(io, stateFlag(flags)), io)
+  return watchGoal(folder, flags.json === true ? goalLines(io.stdout) : new GoalScreen(flags.plain === true ? plainIo(io) : io, stateFlag(flags)), io)
 }
 
 function print(text: string, io: Io): number {

@@ -79,6 +79,9 @@ ${MODEL_HELP}
                         and work continues from the summary (default: as the endpoint lists it; off: never)
   --take-over           take the goal from a process on another computer that has ended
   --json                one JSON object per line instead of text
+  --quiet, -q           write only how the goal ended
+  --plain               lines without colours that are never written over, for screen readers and logs: without a status
+                        line, but with a line about what takes longer than 30 s
 
 Whose settings count
   A resumed goal has the folders, the endpoints, the models, the key variables, the checks and the MCP servers that you
@@ -131,6 +134,7 @@ rests, or with Ctrl-C, which does not affect the goal.
 
 ${STATE_FLAG}
   --json                one JSON object per line instead of text
+  --plain               lines without colours that are never written over, for screen readers and logs
 
 Exit codes: 0 complete, or Ctrl-C; 1 the goal stopped before that; 2 the command cannot run as given.
 
@@ -215,7 +219,8 @@ ${STATE_FLAG}
   --dir DIR, --out DIR, --base-url URL, --provider PROVIDER, --model NAME, --api-key-env NAME, --judge-base-url URL,
   --judge-provider PROVIDER, --judge-model NAME, --judge-api-key-env NAME, --edit, --approve MODE, --approve-within T
                         needed if you did not start the goal here, or moved its folder; the refusal shows them
-  --timeout-ms N, --retries N, --force, --take-over, --json     as at the start: turn-machine goal --help
+  --timeout-ms N, --retries N, --force, --take-over, --json, --quiet, --plain
+                                       as at the start: turn-machine goal --help
 
 While another process runs the goal, the budgets are extended there. A goal that waits stops waiting.
 

@@ -5,11 +5,13 @@ import type { SetGoal } from "../../wire/goal.ts"
 import { readCount, readSeconds } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import type { Io } from "../terminal/io.ts"
+import { checkOutputFlags, plainIo } from "../terminal/output-flags.ts"
 import { confirmedText } from "../trust/confirm.ts"
 import { type COMMAND_FLAGS, readGoalArgs } from "./command-line.ts"
 import { readContract } from "./contract.ts"
 import type { GoalRequest } from "./control/requests.ts"
 import { sendRequest } from "./control/send-request.ts"
+import { endOnly } from "./end-only.ts"
 import { folderOf, printResult, stateFlag } from "./folder-flags.ts"
 import { checksOf } from "./goal-config.ts"
 import type { GoalFolder, StoredGoal } from "./goal-folder.ts"
@@ -32,6 +34,7 @@ import { DEFAULT_OBJECTIVE } from "./help.ts"
 /** `turn-machine goal "objective"`. Returns the exit code. @throws {CliError} */
 export async function startGoal(args: readonly string[], io: Io): Promise<number> {
   const { flags, words } = readGoalArgs("start", args)
+  checkOutputFlags(flags)
   const given = words.join(" ").trim()
   if (words.length > 0 && given === "") throw new CliError("The objective is empty. Describe what to achieve, or omit it for the default.")
   const folder = await folderOf(flags, io)
@@ -83,6 +86,7 @@ async function begin(found: GoalFolder, stored: StoredGoal | undefined, objectiv
 /** `turn-machine goal resume`. Returns the exit code. @throws {CliError} */
 export async function resumeGoal(args: readonly string[], io: Io): Promise<number> {
   const { flags, words } = readGoalArgs("resume", args)
+  checkOutputFlags(flags)
   if (words.length > 0) throw new CliError('goal resume takes no words. To change the objective: turn-machine goal edit "new objective".')
   return runAgain(flags, io)
 }
@@ -150,5 +154,6 @@ async function checkTerms({ history, settled, threadId }: StoredGoal, flags: Goa
 }
 
 function reporterOf(flags: GoalFlags, io: Io): GoalReporter {
-  return flags.json === true ? goalLines(io.stdout) : new GoalScreen(io, stateFlag(flags))
+  if (flags.json === true) return goalLines(io.stdout)
+  return flags.quiet === true ? endOnly(io, stateFlag(flags)) : new GoalScreen(flags.plain === true ? plainIo(io) : io, stateFlag(flags))
 }

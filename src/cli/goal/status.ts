@@ -29,6 +29,8 @@ export async function showStatus(
   const held = waiting.flatMap((turn) => turn.held)
   const pending = waiting.flatMap((turn) => turn.pending)
   const since = waiting[0]?.since
+  // When the account can be used again, as far as its provider said it.
+  const until = goal?.status === "usage_limited" ? memory.limitEndsAt : undefined
   if (json) {
     const value = {
       type: "goal_status",
@@ -40,6 +42,7 @@ export async function showStatus(
       runner: runner ?? null,
       checklist: checklist?.goal?.checklist ?? null,
       wait: memory.wait ?? null,
+      until: until ?? null,
       checks: memory.checks ?? null,
       held: held.map((call) => plainHeld(call, place)),
       pending,
@@ -58,6 +61,7 @@ export async function showStatus(
     for (const [name, text] of contractRows(goal.contract)) row(name, text)
     row("status", style(statusStyle(goal.status), statusWord(goal.status)))
     if (goal.reason !== undefined) row("why", oneLine(goal.reason))
+    if (until !== undefined) row("until", new Date(until).toLocaleString())
     if (goal.status === "active" && memory.wait !== undefined) row("wait", waitText(memory.wait))
     row("used", `${usedOf(goal).join(", ")}${goal.usageEstimated === true || known.baseUrl === undefined ? " (tokens estimated)" : ""}`)
     const left = leftOf(goal)

@@ -2,6 +2,7 @@ export const JOURNAL_HELP = `turn-machine journal: inspects the journal of a tur
 
 Usage
   turn-machine journal show FILE             list the records, one line each
+  turn-machine journal view FILE|FOLDER      write a page that shows runs in a browser
   turn-machine journal replay FILE           check that this version still makes the recorded requests
   turn-machine journal diff FIRST SECOND     find where two journals diverge
   turn-machine journal fork FILE --at N --out NEW
@@ -9,7 +10,7 @@ Usage
   turn-machine journal compact FILE          drop the records that resuming does not need
   turn-machine journal COMMAND --help        flags and examples of a command
 
-Only fork and compact write files. Only turn-machine run and resume call models and run tools.
+Only view, fork and compact write files. Only turn-machine run and resume call models and run tools.
 `
 
 export const SHOW_HELP = `turn-machine journal show: lists the records of a turn's journal, one line each.

@@ -2,6 +2,7 @@ import { didYouMean } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine, shellWord } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
+import { viewJournals } from "../view/view.ts"
 import { compactJournal } from "./compact.ts"
 import { diffJournals } from "./diff.ts"
 import { forkJournal } from "./fork.ts"
@@ -11,6 +12,7 @@ import { showJournal } from "./show.ts"
 
 const COMMANDS: Readonly<Record<string, (args: readonly string[], io: Io) => Promise<number>>> = {
   show: showJournal,
+  view: viewJournals,
   replay: replayJournal,
   diff: diffJournals,
   fork: forkJournal,

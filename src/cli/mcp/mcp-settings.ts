@@ -73,6 +73,9 @@ export async function resolveMcp(flags: McpFlags, { cwd, env }: Pick<Io, "cwd" |
   }
 }
 
+/** A name that only variables of an environment have. */
+const VARIABLE = /^[A-Z][A-Z\d]*_[A-Z\d_]*$|^[A-Z\d]*(?:KEY|TOKEN|SECRET|PASSWORD)$/
+
 function serverOfCommand(given: string): ServerSettings {
   const text = given.trim()
   const flag = `--mcp ${oneLine(text.slice(0, 100))}`
@@ -80,6 +83,11 @@ function serverOfCommand(given: string): ServerSettings {
   if (text.length > MAX_COMMAND_CHARS || /[\0\r\n]/.test(text))
     throw new CliError(`A command of --mcp is one line of at most ${MAX_COMMAND_CHARS} characters. Put it into a file: --mcp-config FILE.`)
   const [, named, command = text] = /^([A-Za-z][\w-]*)=(.*)$/s.exec(text) ?? []
+  // The message does not show what follows, which may be a key; the command would be stored.
+  if (named !== undefined && VARIABLE.test(named))
+    throw new CliError(
+      `--mcp begins with ${named}=, which looks like a variable and not like the name of a server. Put variables into "env" of --mcp-config FILE.`,
+    )
   if (/^https?:\/\//i.test(command)) {
     // The message does not show the URL, which may contain a key.
     const host = hostOf(command, "An --mcp server")

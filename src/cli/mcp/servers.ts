@@ -1,11 +1,13 @@
 import { resolve } from "node:path"
 import type { Transport } from "@modelcontextprotocol/client"
 import { type McpProblem, type McpToolbox, McpToolboxError, mcpToolbox } from "../../hosts/mcp/index.ts"
+import type { ApproveMode } from "../approvals/policy.ts"
 import { CliError } from "../terminal/errors.ts"
-import { oneLine, plural } from "../terminal/format.ts"
+import { oneLine, plural, sentence } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
 import { version } from "../terminal/version.ts"
 import { type ClientPackage, loadClient } from "./client-package.ts"
+import { secretiveFetch } from "./http-fetch.ts"
 import type { ServerSettings } from "./mcp-settings.ts"
 import { StdioTransport } from "./stdio-transport.ts"
 
@@ -28,18 +30,22 @@ export interface StartOptions {
   /** The folder in which servers run that do not say another. */
   readonly cwd: string
   readonly io: Pick<Io, "onInterrupt" | "exit">
+  /** With `auto` every call runs, and the toolboxes ask nothing. Otherwise the driver asks or refuses: see `withApproval`. */
+  readonly approve: ApproveMode | undefined
 }
 
 const NONE: McpServers = { toolboxes: [], shown: [], close: async () => {} }
 
 /** Starts the servers, all at once, and reads their tools. If one does not start, none stays. @throws {CliError} */
-export async function startServers(servers: readonly ServerSettings[], { cwd, io }: StartOptions): Promise<McpServers> {
+export async function startServers(servers: readonly ServerSettings[], { cwd, io, approve }: StartOptions): Promise<McpServers> {
   if (servers.length === 0) return NONE
   const sdk = await loadClient()
   // Until the run listens itself. The exit ends what has started.
   const stopListening = io.onInterrupt(() => io.exit(1))
   try {
-    const started = await Promise.allSettled(servers.map((server) => startServer(server, sdk, cwd)))
+    const started = await Promise.allSettled(
+      servers.map((server) => startServer(server, sdk, cwd, approve === "auto" ? "never" : "unless-read-only")),
+    )
     const toolboxes = started.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []))
     const close = async (): Promise<void> => {
       await Promise.all(toolboxes.map((box) => box.close()))
@@ -60,14 +66,18 @@ export async function startServers(servers: readonly ServerSettings[], { cwd, io
   }
 }
 
-async function startServer(server: ServerSettings, sdk: ClientPackage, cwd: string): Promise<McpToolbox> {
+async function startServer(server: ServerSettings, sdk: ClientPackage, cwd: string, approval: "never" | "unless-read-only"): Promise<McpToolbox> {
   const { name } = server
-  let stderr = (): string => ""
+  let remarks = (): string => ""
   const transport = (): Transport => {
-    if (server.type === "http") return new sdk.StreamableHTTPClientTransport(new URL(server.url), { requestInit: { headers: { ...server.headers } } })
+    if (server.type === "http") {
+      const url = new URL(server.url)
+      const fetch = secretiveFetch([...Object.values(server.headers), ...url.searchParams.values()])
+      return new sdk.StreamableHTTPClientTransport(url, { fetch, requestInit: { headers: { ...server.headers } } })
+    }
     const { command, args, env } = server
     const started = new StdioTransport({ command, args, cwd: resolve(cwd, server.cwd ?? "."), env: { ...sdk.getDefaultEnvironment(), ...env } })
-    stderr = () => started.stderr
+    remarks = () => started.remarks
     return started
   }
   const connect = async (): Promise<InstanceType<ClientPackage["Client"]>> => {
@@ -82,11 +92,11 @@ async function startServer(server: ServerSettings, sdk: ClientPackage, cwd: stri
     }
   }
   try {
-    return await mcpToolbox(connect, { prefix: name, resources: true })
+    return await mcpToolbox(connect, { prefix: name, resources: true, approval })
   } catch (error) {
     const why = error instanceof McpToolboxError ? error.message : String(error)
-    const said = oneLine(stderr())
-    throw new CliError(`The MCP server ${name} cannot be used. ${oneLine(why)}${said === "" ? "" : ` It wrote: ${said}`}`, 2, { cause: error })
+    const said = oneLine(remarks())
+    throw new CliError(`The MCP server ${name} cannot be used. ${sentence(why)}${said === "" ? "" : ` ${said}`}`, 2, { cause: error })
   }
 }
 

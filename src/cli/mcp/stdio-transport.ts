@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process"
 import { statSync } from "node:fs"
 import type { JSONRPCMessage, Transport } from "@modelcontextprotocol/client"
 import { endGroup, killAtExit } from "../../hosts/node/process-group.ts"
+import { shortened } from "../../text.ts"
 
 /** How a server's process is started. */
 export interface ServerProcess {
@@ -34,14 +35,21 @@ export class StdioTransport implements Transport {
   #isClosed = false
   #exited: Promise<void> = Promise.resolve()
   #stderr = ""
+  #exit = ""
+  #foreignLine = ""
 
   constructor(server: ServerProcess) {
     this.#server = server
   }
 
-  /** The end of what the server wrote to standard error. */
-  get stderr(): string {
-    return this.#stderr.trim()
+  /** What may explain that the server cannot be used, in sentences: how its process ended, and what it wrote. Empty: nothing is known. */
+  get remarks(): string {
+    const stderr = this.#stderr.trim()
+    return [
+      ...(this.#exit === "" ? [] : [`Its process ended with ${this.#exit}.`]),
+      ...(this.#foreignLine === "" ? [] : [`A line that it wrote to standard output is not a message of MCP: ${this.#foreignLine}`]),
+      ...(stderr === "" ? [] : [`It wrote: ${stderr}`]),
+    ].join(" ")
   }
 
   async start(): Promise<void> {
@@ -51,7 +59,7 @@ export class StdioTransport implements Transport {
     const child = spawn(command, args, { cwd, env, stdio: ["pipe", "pipe", "pipe"], detached: process.platform !== "win32", windowsHide: true })
     this.#child = child
     if (child.pid !== undefined) this.#forget = killAtExit(child.pid)
-    this.#exited = new Promise((resolve) => child.once("exit", () => resolve()))
+    this.#exited = new Promise((resolve) => child.once("exit", (code, signal) => resolve(this.#onExit(code, signal))))
     this.#read(child)
     child.once("close", () => this.#ended())
     await new Promise<void>((resolve, reject) => {
@@ -81,6 +89,11 @@ export class StdioTransport implements Transport {
       for (const stream of [child.stdin, child.stdout, child.stderr]) stream?.destroy()
     }
     this.#ended()
+  }
+
+  #onExit(code: number | null, signal: NodeJS.Signals | null): void {
+    // An end that was asked for says nothing about the server.
+    if (this.#child !== undefined) this.#exit = signal === null ? `exit code ${code}` : `the signal ${signal}`
   }
 
   #whenWritable(resume: () => void): void {
@@ -126,6 +139,7 @@ export class StdioTransport implements Transport {
       message = JSON.parse(line) as JSONRPCMessage
     } catch {
       // Some servers write remarks to standard output.
+      if (this.#foreignLine === "") this.#foreignLine = shortened(line.trim())
       this.onerror?.(new Error("The server wrote a line that is not a message."))
       return
     }

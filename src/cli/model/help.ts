@@ -11,8 +11,8 @@ export const MODEL_HELP = `  --model PROVIDER/NAME a model at its provider, such
                         The files in DIR that the model reads are sent there.
   --api-key-env NAME    the environment variable that holds the key. The key is never printed or saved. Default: none
                         with --base-url, else OPENAI_API_KEY, ANTHROPIC_API_KEY, or GEMINI_API_KEY or GOOGLE_API_KEY
-  --price I,O[,C]       what a million tokens cost in US dollars: prompt, generated and cached prompt tokens, such as
-                        1.25,10,0.125. Default: as the provider publishes it, for the models that the program knows;
-                        otherwise no cost is shown.
+  --price I,O[,C[,W]]   what a million tokens cost in US dollars: prompt tokens, generated ones, and prompt tokens read
+                        from the cache and written to it, such as 1.25,10,0.125 (C and W default to I). Default: as the
+                        provider publishes it, for the models that the program knows; otherwise no cost is shown.
   --timeout-ms N        time limit of one model call, in milliseconds (default: ${DEFAULT_TIMEOUT_MS})
   --retries N           how often to retry a failed model call (default: ${DEFAULT_RETRIES})`

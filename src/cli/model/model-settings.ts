@@ -82,11 +82,18 @@ interface GivenModel {
   readonly baseUrl?: string | undefined
 }
 
-/** What the flags say. A provider before the model's name counts unless an address or a provider is given: elsewhere it may be a vendor's name. */
+/** What the flags say. A provider before the model's name counts unless an address is given: elsewhere it may be a vendor's name. */
 function givenModel({ model, provider: named, "base-url": baseUrl }: ModelFlags, saved: ModelMeta | undefined): GivenModel {
   const provider = named === undefined ? undefined : readProvider(named)
-  const isWholeName = provider !== undefined || baseUrl !== undefined || model === saved?.model
-  return { name: model, provider, baseUrl, ...(model !== undefined && !isWholeName && splitModel(model)) }
+  const isWholeName = baseUrl !== undefined || model === saved?.model
+  return { name: model, provider, baseUrl, ...(model !== undefined && !isWholeName && splitNamed(model, provider)) }
+}
+
+/** Splits the name of a model as {@link splitModel}, where its provider may be named by a flag, too. @throws {CliError} the two differ */
+export function splitNamed(model: string, provider: ProviderName | undefined, flag = "--model"): ReturnType<typeof splitModel> {
+  const split = splitModel(model)
+  if (split === undefined || provider === undefined || provider === split.provider) return split
+  throw new CliError(`${flag.replace("model", "provider")} ${provider} and ${flag} ${oneLine(model)} name two providers. Omit one of them.`)
 }
 
 /** @throws {CliError} the name is not of a provider */

@@ -38,16 +38,19 @@ export function publishedPrices(model: ModelChoice): StoredPrices | undefined {
   return { input, cachedInput, ...(cacheWrite !== undefined && { cacheWrite }), output }
 }
 
-/** Parses `input,output` or `input,output,cached`. */
+/** The forms of the prices that a flag gives. */
+const PRICE_FORMS = "input,output, input,output,cached or input,output,cached,written"
+
+/** Parses {@link PRICE_FORMS}. */
 function readPrices(text: string): StoredPrices {
   const numbers = text.split(",").map((part) => (/^\s*\d{1,6}(?:\.\d{1,6})?\s*$/.test(part) ? Number(part) : Number.NaN))
-  const [input = Number.NaN, output = Number.NaN, cachedInput = input] = numbers
-  if (numbers.length > 3 || [input, output, cachedInput].some(Number.isNaN)) {
+  const [input = Number.NaN, output = Number.NaN, cachedInput = input, cacheWrite] = numbers
+  if (numbers.length > 4 || [input, output, ...numbers].some(Number.isNaN)) {
     throw new CliError(
-      `--price takes the prices of a million tokens in US dollars, as input,output or input,output,cached, such as 1.25,10,0.125, not "${oneLine(text)}".`,
+      `--price takes the prices of a million tokens in US dollars, as ${PRICE_FORMS}, such as 1.25,10,0.125, not "${oneLine(text)}".`,
     )
   }
-  return { input, cachedInput, output }
+  return { input, cachedInput, ...(cacheWrite !== undefined && { cacheWrite }), output }
 }
 
 /** What tokens cost, such as `$0.0123`; with `estimated` tokens, about that. `undefined` without prices. */

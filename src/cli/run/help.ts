@@ -91,6 +91,9 @@ Whose settings count
 Output
   --json                one JSON object per line instead of text; the last one has the outcome and usage. Questions are
                         asked on standard error.
+  --quiet, -q           write only the answer. Why there is none, and what to do, is written to standard error.
+  --plain               lines without colours that are never written over, for screen readers and logs: without a status
+                        line, but with a line about what takes longer than 30 s
   --help                show this help
 
 In a terminal, Ctrl-C asks what to do, while the run continues: stop it, let it continue, or do something else that you

@@ -1,5 +1,6 @@
 import { costOf } from "../../hosts/models/prices.ts"
 import { parseJson } from "../../json.ts"
+import { tokensOf } from "../../machine/limits.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import { isCompaction } from "../../projectors/view.ts"
 import type { ExternalCall, HeldCall } from "../../wire/approval.ts"
@@ -65,10 +66,15 @@ export interface RunTotals {
   readonly modelCalls: number
   readonly toolCalls: number
   readonly usage: TokenUsage
-  /** In millionths of a dollar. Absent: the prices are not known. */
+  /** In millionths of a dollar. Absent: the prices are not known, or no tokens were reported. */
   readonly costMicros?: number
   /** Files written, relative to the output folder, in the order in which they were first written. */
   readonly files: readonly string[]
+}
+
+/** Whether models answered and their endpoint reported no tokens: what they cost is then not known, and not nothing. */
+export function isUnreported({ modelCalls, usage }: Pick<RunTotals, "modelCalls" | "usage">): boolean {
+  return modelCalls > 0 && tokensOf(usage) + usage.cachedInputTokens === 0
 }
 
 /** Computes the totals of a turn from its messages. */
@@ -90,7 +96,7 @@ export function totalsOf(machine: TurnMachine, prices?: StoredPrices): RunTotals
     modelCalls,
     toolCalls,
     usage,
-    ...(prices !== undefined && { costMicros: costOf(usage, prices) }),
+    ...(prices !== undefined && !isUnreported({ modelCalls, usage }) && { costMicros: costOf(usage, prices) }),
     files: writtenFiles(machine.messages),
   }
 }

@@ -12,7 +12,7 @@ import { formatCount, formatDuration, oneLine, plural, shellWord } from "../term
 import type { Io } from "../terminal/io.ts"
 import { INDENT, Screen } from "../terminal/screen.ts"
 import { widthOf } from "../terminal/style.ts"
-import type { Reporter, RunEnd, RunPause, RunStart, RunSuspension, RunTotals } from "./reporter.ts"
+import { isUnreported, type Reporter, type RunEnd, type RunPause, type RunStart, type RunSuspension, type RunTotals } from "./reporter.ts"
 import type { RunSettings } from "./run-settings.ts"
 import { toolLine } from "./tool-line.ts"
 
@@ -34,6 +34,8 @@ export class RunScreen implements Reporter {
   #estimated = false
   #prices: StoredPrices | undefined
   #usage: TokenUsage | undefined
+  /** The tool calls that run, by their ids. */
+  readonly #running = new Map<string, { readonly name: string; readonly since: number }>()
 
   constructor(io: Pick<Io, "stdout" | "env" | "cwd">, screen: Screen = new Screen(io)) {
     this.#screen = screen
@@ -60,9 +62,24 @@ export class RunScreen implements Reporter {
   }
 
   event(event: TurnEvent): void {
+    this.#show(event)
+    // The others of its batch may still run.
+    if (event.type === "tool_call") this.#waitForCalls()
+  }
+
+  #waitForCalls(): void {
+    const calls = [...this.#running.values()]
+    const [first, ...others] = calls
+    if (first === undefined) return
+    const names = [...new Set(calls.map(({ name }) => name))].join(", ")
+    this.#screen.wait(others.length === 0 ? `running ${names}` : `running ${calls.length} calls: ${names}`, first.since)
+  }
+
+  #show(event: TurnEvent): void {
     const screen = this.#screen
     switch (event.type) {
       case "llm_request":
+        this.#running.clear()
         this.turnEnded()
         if (event.purpose !== undefined) {
           screen.wait(event.purpose === "compaction" ? "summarizing the conversation" : `waiting for the model (${oneLine(event.purpose)})`)
@@ -83,9 +100,14 @@ export class RunScreen implements Reporter {
         break
       case "tool_call_start":
         screen.endText()
-        screen.wait(`running ${oneLine(event.name)}`)
+        this.#running.set(event.callId ?? event.name, { name: oneLine(event.name), since: Date.now() })
+        this.#waitForCalls()
+        break
+      case "tool_progress":
+        if (this.#running.has(event.callId)) screen.detail(progressText(event))
         break
       case "tool_call": {
+        this.#running.delete(event.callId ?? event.name)
         const { ok, name, args, result, facts } = toolLine(event)
         const call = `${name} ${args}`.trim()
         const mark = ok ? screen.style("green", "✓") : screen.style("red", "✗")
@@ -174,7 +196,8 @@ export class RunScreen implements Reporter {
 
   #summary(outcome: string, totals: RunTotals, durationMs: number): void {
     const { iterations, modelCalls, toolCalls, usage, files } = totals
-    const cost = costText(usage, this.#prices)
+    const unreported = isUnreported(totals)
+    const cost = unreported ? undefined : costText(usage, this.#prices)
     this.#screen.line("")
     this.#screen.fields([
       ["outcome", outcome],
@@ -182,7 +205,7 @@ export class RunScreen implements Reporter {
         "work",
         `${plural(iterations, "iteration")}, ${plural(modelCalls, "model call")}, ${plural(toolCalls, "tool call")}, ${formatDuration(durationMs)}`,
       ],
-      ["tokens", `${tokensText(usage)}${this.#estimated ? " (estimated)" : ""}`],
+      ["tokens", unreported ? "not reported" : `${tokensText(usage)}${this.#estimated ? " (estimated)" : ""}`],
       ...(cost === undefined ? [] : [["cost", cost] as const]),
       ...files.map((file, index) => [index === 0 ? "written" : "", this.#screen.shortPath(resolve(this.#out, file))] as const),
     ])
@@ -212,4 +235,10 @@ function usageText(usage: TokenUsage): string {
 /** How a turn ended, in two or three words. */
 export function outcomeText(outcome: Outcome): string {
   return outcome.type === "stopped" ? `stopped: ${outcome.stop.type.replaceAll("_", " ")}` : outcome.type.replaceAll("_", " ")
+}
+
+/** How far a tool call has come, such as `3 of 10, copying`. */
+function progressText({ message, progress, total }: Extract<TurnEvent, { type: "tool_progress" }>): string {
+  const share = progress === undefined ? [] : [total === undefined ? String(progress) : `${progress} of ${total}`]
+  return oneLine([...share, ...(message === undefined ? [] : [message])].join(", "))
 }

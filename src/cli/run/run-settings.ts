@@ -12,6 +12,7 @@ import { didYouMean, type FlagSpecs, readCount, readSeconds } from "../terminal/
 import { CliError } from "../terminal/errors.ts"
 import { oneLine } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
+import { OUTPUT_FLAGS } from "../terminal/output-flags.ts"
 import type { Confirmed } from "../trust/confirm.ts"
 import type { WorkSettings } from "../trust/own-states.ts"
 import { checkWritable } from "../workspace/out-folder.ts"
@@ -35,7 +36,7 @@ export const RUN_FLAGS = {
   compact: { type: "boolean" },
   "no-check": { type: "boolean" },
   "take-over": { type: "boolean" },
-  json: { type: "boolean" },
+  ...OUTPUT_FLAGS,
   help: { type: "boolean", short: "h" },
 } as const
 

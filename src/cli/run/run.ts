@@ -12,7 +12,7 @@ import { estimateTokens } from "../../machine/usage-estimate.ts"
 import { userMessage } from "../../machine/user-message.ts"
 import { TurnMachine } from "../../validated-turn-machine.ts"
 import type { Done } from "../../wire/effect.ts"
-import type { Outcome, TurnEvent } from "../../wire/event.ts"
+import type { ErrorEnvelope, Outcome, TurnEvent } from "../../wire/event.ts"
 import type { LlmRequest, LlmResponse } from "../../wire/llm.ts"
 import type { ToolSpec } from "../../wire/tool.ts"
 import { Asker, gated, loginName, OutputGate } from "../approvals/asker.ts"
@@ -25,12 +25,14 @@ import { readArgs } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
+import { checkOutputFlags, plainIo } from "../terminal/output-flags.ts"
 import { type Confirmed, confirm, confirmedText } from "../trust/confirm.ts"
 import { OwnStates } from "../trust/own-states.ts"
 import { EditFolder } from "../workspace/edit-folder.ts"
 import { Folder, isInside } from "../workspace/folder.ts"
 import { OutFolder } from "../workspace/out-folder.ts"
 import { fileTools } from "../workspace/tools.ts"
+import { answerOnly } from "./answer-only.ts"
 import { RESUME_HELP, RUN_HELP, SUSPENDED_EXIT_CODE } from "./help.ts"
 import { jsonLines, type Reporter, type RunTotals, totalsOf } from "./reporter.ts"
 import type { RunMeta } from "./run-config.ts"
@@ -69,6 +71,7 @@ export async function resumeRun(args: readonly string[], io: Io): Promise<number
 }
 
 async function perform(flags: RunFlags, words: readonly string[], io: Io, mustExist = false): Promise<number> {
+  checkOutputFlags(flags)
   const state =
     flags.state === undefined ? undefined : await RunState.find(resolve(io.cwd, flags.state), flags.resume ?? false, new OwnStates(io.env))
   if (mustExist && state?.saved === undefined)
@@ -77,7 +80,7 @@ async function perform(flags: RunFlags, words: readonly string[], io: Io, mustEx
   const settings = await resolveRun(flags, words, io, confirmed, state?.isOver)
   if (confirmed?.when === "now") io.stderr.write(`turn-machine: ${confirmedText(workOf(settings))}\n`)
   checkAsking(settings, state !== undefined, io)
-  const reporter = flags.json === true ? jsonLines(io.stdout) : new RunScreen(io)
+  const reporter = reporterOf(flags, io)
   if (flags.resume === true && state?.saved === undefined)
     io.stderr.write(`turn-machine: ${oneLine(flags.state ?? "")} has no turn yet; starting a new one.\n`)
   try {
@@ -90,6 +93,12 @@ async function perform(flags: RunFlags, words: readonly string[], io: Io, mustEx
   } finally {
     await state?.close()
   }
+}
+
+function reporterOf(flags: RunFlags, io: Io): Reporter {
+  if (flags.json === true) return jsonLines(io.stdout)
+  if (flags.quiet === true) return answerOnly(io)
+  return new RunScreen(flags.plain === true ? plainIo(io) : io)
 }
 
 /** A held call that no person can decide about would lose the turn. @throws {CliError} */
@@ -143,7 +152,7 @@ class Run {
     const outFolder = new OutFolder(out, { replaceAny: force, reserved: owns })
     const folder = new Folder(dir, await hiddenFiles(dir, out, owns))
     const edit = this.#settings.approval.edit === true ? new EditFolder(folder, (path) => owns(path) || isInside(out, path)) : undefined
-    const servers = await startServers(this.#settings.mcp.servers, { cwd: dir, io: this.#io })
+    const servers = await startServers(this.#settings.mcp.servers, { cwd: dir, io: this.#io, approve: this.#settings.approval.approve })
     try {
       const tools = mergeToolboxes([toolbox(fileTools(folder, outFolder, edit)), ...servers.toolboxes])
       const host: Host = { ...modelHost(model, contextTokens), tools, decide: this.#asker.decide }
@@ -286,7 +295,7 @@ class Run {
         if (terminalReason === "context_overflow") return `${failed} Ask for less in one task, or use a model with a larger context.`
         if (code === "empty_response") return `${why} A retry may help: ${again}.`
         if (code === "timeout" || code === "idle_timeout") return `${failed} Raise --timeout-ms or check the URL, then ${again}.`
-        return `${failed} Check the URL, --model and the key, then ${again}.`
+        return `${failed} ${adviceOf(this.#lastError?.envelope, again)}`
       }
       case "incomplete":
         return "The model's answer was cut off at its length limit. Ask for less in one task."
@@ -303,6 +312,14 @@ class Run {
   #elapsedMs(): number {
     return (this.#state?.workedMs ?? 0) + performance.now() - this.#startedAt
   }
+}
+
+/** What to do after a failed model call that another attempt may repair. `again`: how to make it. */
+function adviceOf({ code, failureKind, retryAt }: Partial<ErrorEnvelope> = {}, again: string): string {
+  if (failureKind === "rate_limit" || failureKind === "usage_limit" || failureKind === "overloaded")
+    return `${retryAt === undefined ? "Later" : `After ${new Date(retryAt).toLocaleString()}`}, ${again}.`
+  if (code === "stream_truncated") return `To try it once more, ${again}.`
+  return `Check the URL, --model and the key, then ${again}.`
 }
 
 /** The host's model call for a chosen model. `contextTokens`: the window of the embedded model, which refuses longer requests. */

@@ -27,6 +27,14 @@ export function formatDuration(durationMs: number): string {
   return `${Math.floor(seconds / 60)} min ${seconds % 60} s`
 }
 
+/** `1 min 5 s`; whole seconds. */
+export function seconds(count: number): string {
+  if (count < 60) return `${count} s`
+  if (count < 3_600) return count % 60 === 0 ? `${count / 60} min` : formatDuration(count * 1_000)
+  const minutes = Math.floor((count % 3_600) / 60)
+  return `${Math.floor(count / 3_600)} h${minutes === 0 ? "" : ` ${minutes} min`}`
+}
+
 /** Cuts a text to at most `limit` characters, including an ellipsis. Never splits a surrogate pair. */
 export function cutText(text: string, limit: number): string {
   if (text.length <= limit) return text

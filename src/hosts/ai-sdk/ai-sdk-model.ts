@@ -10,6 +10,7 @@ import { type EffectContext, type Host, LlmCallError } from "../host.ts"
 import { checkKnown, checkLimits } from "../models/check-options.ts"
 import { CANCELLED } from "../models/network-failures.ts"
 import { orAborted } from "../models/retry.ts"
+import { redactFailure, redactor } from "../models/secrets.ts"
 import { type RetryOptions, retryOptions, withRetry } from "../models/with-retry.ts"
 import { onAbort, sleep, timerMs } from "../timers.ts"
 import { Answer } from "./answer.ts"
@@ -27,8 +28,10 @@ export interface AiSdkModelOptions extends RetryOptions {
   readonly providerOptions?: ProviderOptions
   /** Tools that the provider defines, by the name that the model calls: `{ web_search: anthropic.tools.webSearch_20250305({ maxUses: 3 }) }`. */
   readonly providerTools?: Readonly<Record<string, AiSdkProviderTool>>
-  /** More headers. */
+  /** More headers. Their values are secret: they never appear in errors or events. */
   readonly headers?: Readonly<Record<string, string>>
+  /** Other texts that never appear in errors or events, such as the key that the provider's package was given: a server may quote it. */
+  readonly secrets?: readonly string[]
   /**
    * Where the bytes of images and files are. They are sent in the request, and files that the model generates are stored there. Absent: the
    * model reads a line about each, and generated files stay in the transcript in base64.
@@ -82,20 +85,28 @@ export function aiSdkModel(
   checkOptions(options)
   // A provider is a function with members; a model is an object.
   if (typeof model !== "function") checkModel(model)
+  const redact = redactor([...Object.values(options.headers ?? {}), ...(options.secrets ?? [])])
   const single: Pick<Host, "llmCall"> = {
-    llmCall: async ({ request }: LlmCall, context: EffectContext) => new Attempt(chosen(model, request), request, context, options).run(),
+    llmCall: async ({ request }: LlmCall, context: EffectContext) =>
+      new Attempt(chosen(model, request, redact), request, context, options, redact).run(),
   }
   return withRetry(single, retryOptions(options))
 }
 
-function chosen(model: AiSdkLanguageModel | ((modelId: string) => AiSdkLanguageModel), { model: name }: LlmRequest): AiSdkLanguageModel {
+type Redact = (text: string) => string
+
+function chosen(
+  model: AiSdkLanguageModel | ((modelId: string) => AiSdkLanguageModel),
+  { model: name }: LlmRequest,
+  redact: Redact,
+): AiSdkLanguageModel {
   if (typeof model !== "function") return model
   try {
     const found = model(name)
     checkModel(found)
     return found
   } catch (cause) {
-    throw new LlmCallError(failureOf(cause, 0), { cause })
+    throw new LlmCallError(failureOf(cause, { nowMs: 0, redact }), { cause })
   }
 }
 
@@ -106,24 +117,27 @@ class Attempt {
   readonly #context: EffectContext
   readonly #options: AiSdkModelOptions
   readonly #now: () => number
+  readonly #redact: Redact
   readonly #controller = new AbortController()
   readonly #producer: Producer
   readonly #answer: Answer
   #requestBody: string | undefined
 
-  constructor(model: AiSdkLanguageModel, request: LlmRequest, context: EffectContext, options: AiSdkModelOptions) {
+  constructor(model: AiSdkLanguageModel, request: LlmRequest, context: EffectContext, options: AiSdkModelOptions, redact: Redact) {
     const { now = Date.now, provider = model.provider, stream: streamed = true } = options
     this.#model = model
     this.#request = request
     this.#context = context
     this.#options = options
     this.#now = now
+    this.#redact = redact
     this.#producer = { provider, api: "ai-sdk", model: model.modelId }
     this.#answer = new Answer({
       producer: this.#producer,
       toolNames: sentToolNames(request),
       streamed,
-      failureOf: (error) => failureOf(error, now()),
+      failureOf: (error) => failureOf(error, { nowMs: now(), redact }),
+      redact,
     })
   }
 
@@ -137,7 +151,7 @@ class Attempt {
     } catch (error) {
       const { signal } = this.#controller
       // After an abort the signal's reason says more than the error that it led to.
-      failure = failureOf(signal.aborted ? signal.reason : error, this.#now())
+      failure = failureOf(signal.aborted ? signal.reason : error, { nowMs: this.#now(), redact: this.#redact })
     } finally {
       clearTimeout(timer)
       stopWaiting()
@@ -147,7 +161,7 @@ class Attempt {
     const result = failure === undefined ? this.#answer.finish() : this.#answer.cutOff(failure)
     const trace = this.#requestBody === undefined ? {} : { requestBody: this.#requestBody }
     if (result.ok) return { ...result.response, ...trace }
-    throw new LlmCallError({ ...result.error, ...trace }, { partial: result.partial })
+    throw new LlmCallError(redactFailure({ ...result.error, ...trace }, this.#redact), { partial: result.partial })
   }
 
   async #read(): Promise<void> {
@@ -254,6 +268,7 @@ const OPTIONS: { readonly [Option in keyof Required<AiSdkModelOptions>]: true } 
   providerOptions: true,
   providerTools: true,
   headers: true,
+  secrets: true,
   attachments: true,
   fileTypes: true,
   filesInResults: true,
@@ -273,6 +288,8 @@ const OPTIONS: { readonly [Option in keyof Required<AiSdkModelOptions>]: true } 
 function checkOptions(options: AiSdkModelOptions): void {
   checkKnown("aiSdkModel", options, Object.keys(OPTIONS), { timeout: "timeoutMs", tools: "providerTools" })
   checkLimits(options, ["timeoutMs", "idleTimeoutMs"])
+  const { secrets = [] } = options
+  if (!Array.isArray(secrets) || secrets.some((secret) => typeof secret !== "string")) throw new TypeError("secrets must be a list of texts.")
   for (const [name, tool] of Object.entries(options.providerTools ?? {}))
     if (typeof tool?.id !== "string" || typeof tool.args !== "object" || tool.args === null)
       throw new TypeError(

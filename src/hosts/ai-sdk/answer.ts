@@ -33,6 +33,8 @@ export interface AnswerOptions {
   /** Whether the answer is streamed: a stream without a finish reason was cut off. */
   readonly streamed: boolean
   readonly failureOf: (error: unknown) => LlmFailure
+  /** Removes secrets from what the provider says of the answer. */
+  readonly redact: (text: string) => string
 }
 
 /** Collects an answer from the parts of a stream, or from a whole result, in the same way. Accepts any value and never throws. */
@@ -69,7 +71,7 @@ export class Answer {
   addResult(result: unknown): readonly TurnEvent[] {
     const content = isRecord(result) ? result["content"] : undefined
     if (!isRecord(result) || !Array.isArray(content)) {
-      this.#failure = malformed("it has no list of contents", textOf(result))
+      this.#failure = malformed("it has no list of contents", textOf(result), this.#options.redact)
       return []
     }
     if (isRecord(result["response"])) {
@@ -144,7 +146,7 @@ export class Answer {
     if (reason === undefined || this.#isTruncated(reason)) return this.cutOff(truncated())
     const calls = this.#addOpenInputs()
     const terminalReason = reasonOf(reason, calls.length > 0)
-    if (terminalReason === "provider_error") return this.cutOff(brokenOff(reason.raw ?? reason.unified))
+    if (terminalReason === "provider_error") return this.cutOff(brokenOff(reason.raw ?? reason.unified, this.#options.redact))
     const isCut = isCutOff(terminalReason)
     if (!isCut && calls.some(({ name }) => isBlank(name))) return this.cutOff(malformed("a tool call does not name a tool"))
     return { ok: true, response: this.#response(terminalReason, this.#parts(isCut)) }
@@ -163,14 +165,14 @@ export class Answer {
   }
 
   #response(terminalReason: TerminalReason, parts: readonly OutputPart[]): LlmResponse {
-    const diagnostic = this.failed ? undefined : diagnosticOf(terminalReason, this.#reason?.raw ?? this.#reason?.unified ?? "")
+    const diagnostic = this.failed ? undefined : diagnosticOf(terminalReason, this.#options.redact(this.#reason?.raw ?? this.#reason?.unified ?? ""))
     const response = responseOf(parts, {
       terminalReason,
       usage: readUsage(this.#usage),
       providerUsage: isRecord(this.#usage) ? this.#usage["raw"] : undefined,
       producer: this.#options.producer,
-      responseId: this.#id,
-      responseModel: this.#model,
+      responseId: this.#options.redact(this.#id),
+      responseModel: this.#options.redact(this.#model),
     })
     return { ...response, ...(diagnostic !== undefined && { terminalDiagnostic: diagnostic }) }
   }
@@ -252,7 +254,7 @@ export class Answer {
   #addOther(part: Readonly<Record<string, unknown>>): readonly TurnEvent[] {
     const other = otherPart(part)
     if (other === undefined)
-      return this.#report(`of the type ${JSON.stringify(stringOf(part["type"]).slice(0, 60))}, which is not known or not valid`)
+      return this.#report(`of the type ${JSON.stringify(this.#options.redact(stringOf(part["type"])).slice(0, 60))}, which is not known or not valid`)
     const { data, kind, text } = other
     this.#pieces.push({ type: "other", kind, data, text, metadata: metadataOf(part["providerMetadata"]) })
     if (kind !== "tool-approval-request") return []
@@ -284,7 +286,7 @@ export class Answer {
       if (!isRecord(warning)) return []
       const { details, feature, message, setting, type } = warning
       const what = [feature ?? setting, details ?? message].filter((text) => typeof text === "string" && text !== "").join(": ")
-      const text = `The AI SDK warns (${stringOf(type) || "other"}): ${what.slice(0, 500)}`
+      const text = `The AI SDK warns (${stringOf(type) || "other"}): ${this.#options.redact(what).slice(0, 500)}`
       return this.#note(text, text)
     })
   }

@@ -4,35 +4,56 @@ import type { LlmFailure, LlmFailureKind } from "../../wire/llm.ts"
 import { LlmCallError } from "../host.ts"
 import { CANCELLED } from "../models/network-failures.ts"
 import { retryAfterMs } from "../models/retry.ts"
+import { redactFailure } from "../models/secrets.ts"
+
+/** The time, and how secrets are removed from what a provider says. */
+interface ErrorContext {
+  readonly nowMs: number
+  readonly redact: (text: string) => string
+}
 
 /**
  * Describes an error of the AI SDK or of a provider package: thrown, or in a stream. Errors are recognized by their names and members, which
- * are the same in every version and copy of the packages.
+ * are the same in every version and copy of the packages. Secrets are removed before a text is shortened.
  */
-export function failureOf(error: unknown, nowMs: number): LlmFailure {
+export function failureOf(error: unknown, context: ErrorContext): LlmFailure {
   if (error instanceof LlmCallError) return error.failure
-  if (typeof error === "string") return described(answerFailure({ error }, { now: () => nowMs }), error)
+  const { nowMs, redact } = context
+  return redactFailure(describe(error, { redact, now: () => nowMs }, context), redact)
+}
+
+function describe(
+  error: unknown,
+  answer: { readonly redact: (text: string) => string; readonly now: () => number },
+  context: ErrorContext,
+): LlmFailure {
+  const { redact } = context
+  if (typeof error === "string") return described(answerFailure({ error }, answer), redact(error))
   if (!isRecord(error)) return failure(`The model call failed: ${String(error)}.`, "other", "unknown_error", false)
   const { name, message } = error
-  const text = stringOf(message) || stringOf(name) || "no reason was given"
+  const text = redact(stringOf(message) || stringOf(name) || "no reason was given")
   const status = error["statusCode"]
-  if (typeof status === "number" && status >= 400) return httpError(error, status, nowMs)
+  if (typeof status === "number" && status >= 400) return httpError(error, status, context)
   const known = NAMED[stringOf(name)]
-  if (known !== undefined) return known(text, error)
+  if (known !== undefined) return known(text, redact(stringOf(error["text"])))
   if (error["isRetryable"] !== undefined) return connection(text, error["isRetryable"] === true)
   if (isOfNetwork(error)) return connection(text, true)
   // The error of a provider's stream, such as { type: "overloaded_error", message: "Overloaded" }.
-  return described(answerFailure({ error: plainError(error) }, { now: () => nowMs }), text)
+  return described(answerFailure({ error: plainError(error) }, answer), text)
 }
 
 /** Its body says more than its message. */
-function httpError(error: Readonly<Record<string, unknown>>, status: number, nowMs: number): LlmFailure {
+function httpError(error: Readonly<Record<string, unknown>>, status: number, { nowMs, redact }: ErrorContext): LlmFailure {
   const headers = headersOf(error["responseHeaders"])
   const asked = retryAfterMs(headers, nowMs)
   const header = headers.get("x-should-retry")
   const shouldRetry = header === "true" || header === "false" ? header === "true" : error["isRetryable"] === true ? true : undefined
   const body = stringOf(error["responseBody"]) || JSON.stringify({ error: { message: stringOf(error["message"]), type: stringOf(error["type"]) } })
-  return httpFailure(status, body, { nowMs, ...(asked !== undefined && { retryAfterMs: asked }), ...(shouldRetry !== undefined && { shouldRetry }) })
+  return httpFailure(status, redact(body), {
+    nowMs,
+    ...(asked !== undefined && { retryAfterMs: asked }),
+    ...(shouldRetry !== undefined && { shouldRetry }),
+  })
 }
 
 function headersOf(value: unknown): Headers {
@@ -44,7 +65,8 @@ function headersOf(value: unknown): Headers {
   return headers
 }
 
-type Describe = (message: string, error: Readonly<Record<string, unknown>>) => LlmFailure
+/** `text`: what the provider sent, where the error has it. */
+type Describe = (message: string, text: string) => LlmFailure
 
 /** @see https://ai-sdk.dev/docs/reference/ai-sdk-errors (2026-11) */
 const NAMED: { readonly [name: string]: Describe } = {
@@ -57,7 +79,7 @@ const NAMED: { readonly [name: string]: Describe } = {
   AI_UnsupportedFunctionalityError: (message) => failure(message, "invalid_request", "unsupported_functionality", false),
   AI_NoSuchModelError: (message) => failure(message, "invalid_request", "no_such_model", false),
   AI_EmptyResponseBodyError: () => ({ ...malformed("it is empty"), retryable: true }),
-  AI_JSONParseError: (message, { text }) => malformed(`it is not JSON (${firstLine(message)})`, stringOf(text)),
+  AI_JSONParseError: (message, text) => malformed(`it is not JSON (${firstLine(message)})`, text),
   AI_TypeValidationError: (message) => malformed(`it does not have the provider's form (${firstLine(message)})`),
   // How provider packages report a stream that ended early.
   AI_InvalidResponseDataError: (message) => (/without a finish reason|ended/i.test(message) ? truncated() : malformed(firstLine(message))),

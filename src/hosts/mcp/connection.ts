@@ -74,7 +74,7 @@ export class Connection {
     try {
       client = await connect()
     } catch (cause) {
-      throw new McpToolboxError("connect_failed", `The MCP server cannot be reached: ${messageOf(cause).slice(0, 2_000)}`, { cause })
+      throw new McpToolboxError("connect_failed", `The MCP server cannot be reached: ${whyOf(cause).slice(0, 2_000)}`, { cause })
     }
     if (!isClient(client)) throw new McpToolboxError("invalid_client", "The connect function of mcpToolbox did not return a client of an MCP SDK.")
     if (!this.#isClosed) this.#take(client)
@@ -95,6 +95,17 @@ export class Connection {
     this.#lost.add(client)
     if (this.#client === client) this.#client = undefined
   }
+}
+
+/** Why a connection failed. `fetch` says it only in the causes of its error. */
+function whyOf(error: unknown): string {
+  let message = messageOf(error)
+  for (let at = error, depth = 0; at instanceof Error && depth < 5; at = at.cause, depth += 1) {
+    const [first]: readonly unknown[] = at instanceof AggregateError ? at.errors : []
+    const why = at.message === "" && first !== undefined ? messageOf(first) : at.message
+    if (why !== "" && !message.includes(why)) message = `${message}: ${why}`
+  }
+  return message
 }
 
 /** Waits for a promise, at most until a signal is aborted. */

@@ -93,6 +93,11 @@ export function answerOf(approval: McpApproval, call: PendingToolCall, { tool, b
   return approval === "unless-read-only" && hints.readOnly ? "run" : { hold: { risk: riskOf(hints) } }
 }
 
+/** Whether a call of a tool with these hints may be held or denied. */
+export function mayAsk(approval: McpApproval, { readOnly }: McpHints): boolean {
+  return approval !== "never" && !(approval === "unless-read-only" && readOnly)
+}
+
 function riskOf({ readOnly, destructive, openWorld }: McpHints): NonNullable<AskOptions["risk"]> {
   return destructive ? "high" : readOnly && !openWorld ? "low" : "medium"
 }

@@ -9,7 +9,7 @@ import { callTool, featuresOf, isClient, type McpClient, onListChanged, type Req
 import { Connection, type McpConnect, unlessAborted } from "./connection.ts"
 import { type ExtraTool, extraTools } from "./extra-tools.ts"
 import { failureOf, type Trouble, troubleOf } from "./failures.ts"
-import { answerOf, effectsOf, type McpHints, readHints } from "./hints.ts"
+import { answerOf, effectsOf, type McpHints, mayAsk, readHints } from "./hints.ts"
 import { type ListedTool, listTools, type McpProblem } from "./listed-tools.ts"
 import { McpToolboxError } from "./mcp-error.ts"
 import { hasPrefix } from "./names.ts"
@@ -82,6 +82,9 @@ interface Entry {
 
 const NOTHING: Offer = { specs: [], tools: [], problems: [], byName: new Map() }
 
+/** For how many deadlines a server that left a list unanswered is not asked for it again. */
+const UNANSWERED_REST = 5
+
 /** How often a call is sent that may run twice. */
 const MAX_SENT = 2
 
@@ -92,6 +95,8 @@ class ServerToolbox implements McpToolbox {
   /** The server may have other tools than those that were read. */
   #isStale = true
   #refreshing: Promise<void> | undefined
+  /** The server left a list unanswered: until when it is not asked again, on the clock of `performance.now`. */
+  #unanswered: { readonly until: number; readonly error: unknown } | undefined
   /** What tools did that are gone: a call of one may have begun. */
   readonly #past = new Map<string, ToolEffects>()
 
@@ -100,6 +105,7 @@ class ServerToolbox implements McpToolbox {
     this.#connection = new Connection(source, (client) => {
       // Another client may be that of another version of the server.
       this.#isStale = true
+      this.#unanswered = undefined
       onListChanged(client, () => {
         this.#isStale = true
       })
@@ -124,6 +130,12 @@ class ServerToolbox implements McpToolbox {
 
   readonly approvals: LiveToolbox["approvals"] = (call, facts) => answerOf(this.#options.approval, call, facts)
 
+  readonly asks: LiveToolbox["asks"] = (toolName) => {
+    const tool = this.#offer.byName.get(toolName)?.tool
+    // A tool that is gone is not called.
+    return tool !== undefined && mayAsk(this.#options.approval, tool.hints)
+  }
+
   // Not known: a tool that is gone, whose call another process may have begun.
   readonly effects: LiveToolbox["effects"] = ({ toolName }) => this.#offer.byName.get(toolName)?.tool.effects ?? this.#past.get(toolName) ?? "once"
 
@@ -139,6 +151,8 @@ class ServerToolbox implements McpToolbox {
 
   readonly refresh: LiveToolbox["refresh"] = async (signal) => {
     if (!this.#isStale && this.#connection.isOpen) return
+    // Otherwise each iteration and each call of a turn would wait for a list that does not come.
+    if (this.#unanswered !== undefined && this.#connection.isOpen && performance.now() < this.#unanswered.until) throw this.#unanswered.error
     this.#refreshing ??= this.#refresh().finally(() => {
       this.#refreshing = undefined
     })
@@ -168,13 +182,16 @@ class ServerToolbox implements McpToolbox {
     const client = await this.#connection.open()
     // Before the list is read: it may change while it is.
     this.#isStale = false
+    this.#unanswered = undefined
+    const { prefix, resources, prompts, allow, limits, timeoutMs } = this.#options
     try {
-      const { prefix, resources, prompts, allow, limits, timeoutMs } = this.#options
       const features = featuresOf(client)
       const listed = features.tools ? await listTools(client, { prefix, allow, limits, timeoutMs }) : { tools: [], problems: [] }
       this.#take(listed, extraTools(features, { prefix, resources, prompts }))
     } catch (error) {
       this.#isStale = true
+      const isUnanswered = error instanceof McpToolboxError && troubleOf(error.cause, false).type === "timeout"
+      if (isUnanswered) this.#unanswered = { until: performance.now() + UNANSWERED_REST * timeoutMs, error }
       throw error
     }
   }

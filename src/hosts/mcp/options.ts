@@ -19,7 +19,7 @@ export interface McpToolboxOptions {
   /** Which tools are offered, by the server's own names. A name that the server does not have is refused. Default: all. */
   readonly allow?: McpAllow
   /**
-   * Who is asked before a call runs, where the turn's driver is an `approvalDriver` with the toolbox's `approvals`. The hints are the server's
+   * Who is asked before a call runs. Unless no tool asks, the turn's driver must be an `approvalDriver` with the toolbox's `approvals`. The hints are the server's
    * word: a server that you do not trust may call a tool read-only that is not. Default `unless-read-only`.
    */
   readonly approval?: McpApproval

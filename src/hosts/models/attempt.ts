@@ -1,3 +1,4 @@
+import { isJsonStart } from "../../json-fault.ts"
 import { type HttpFacts, malformed, truncated } from "../../projectors/wires/failure.ts"
 import type { LlmResult, WireStream } from "../../projectors/wires/wire.ts"
 import type { LlmFailure } from "../../wire/llm.ts"
@@ -182,7 +183,7 @@ class OneRequest {
     const { redact } = this.#endpoint
     if (text.trimStart().startsWith("<")) return { ok: false, error: malformed("it is a page, not JSON; check the base URL", text, redact) }
     const body = parse(text)
-    if (body === undefined) return { ok: false, error: malformed("it is not JSON; check the base URL", text, redact) }
+    if (body === undefined) return { ok: false, error: isCutOff(text) ? truncated() : malformed("it is not JSON; check the base URL", text, redact) }
     return this.#reader.decode(body)
   }
 
@@ -279,6 +280,18 @@ function sharedStart(one: string, other: string): string {
   while (length < other.length && one.charCodeAt(length) === other.charCodeAt(length)) length += 1
   return one.slice(0, length)
 }
+
+/**
+ * Whether a text is the beginning of a JSON object, or of the first field of a stream: a proxy may end a body that its server did not end as if
+ * it were whole.
+ */
+function isCutOff(text: string): boolean {
+  const start = text.trimStart()
+  return start.startsWith("{") ? isJsonStart(start) : FIRST_FIELDS.some((field) => field.startsWith(start))
+}
+
+/** With the colon after them, the text would be a stream. */
+const FIRST_FIELDS = ["data", "event", "id", "retry"]
 
 function hasError(value: unknown): boolean {
   return typeof value === "object" && value !== null && "error" in value

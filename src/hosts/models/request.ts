@@ -13,8 +13,9 @@ interface KeyAndHeaders {
  */
 export function endpointUrl(baseUrl: string, path: string): URL {
   const url = URL.canParse(baseUrl) ? new URL(baseUrl) : undefined
-  if (url === undefined || !/^https?:$/.test(url.protocol)) throw new TypeError("The base URL is not an http or https address.")
-  if (url.username !== "" || url.password !== "") throw new TypeError("The base URL must not contain a user name or password. Use apiKey or headers.")
+  if (url === undefined || !/^https?:$/.test(url.protocol))
+    throw new TypeError("baseUrl is not an http or https address. Pass the whole address, such as https://api.example.com/v1.")
+  if (url.username !== "" || url.password !== "") throw new TypeError("baseUrl must not contain a user name or password. Use apiKey or headers.")
   const [pathname = "", query = ""] = path.split("?")
   const base = url.pathname.split("/").filter((segment) => segment !== "")
   const added = pathname.split("/").filter((segment) => segment !== "")

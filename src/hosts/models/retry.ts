@@ -8,13 +8,13 @@ export interface RetryPolicy {
 }
 
 /**
- * Returns how long to wait after a failed attempt, in milliseconds: the time that the server asked for, up to the longest wait.
+ * Returns how long to wait after a failed attempt, in whole milliseconds: the time that the server asked for, up to the longest wait.
  * Otherwise the wait doubles with each attempt, and `random` (0 to 1) shortens it by up to half, so that clients spread out.
  * @param attempt the number of the attempt that failed, from 1
  */
 export function retryWaitMs(attempt: number, askedMs: number | undefined, random: number, { firstWaitMs, maxWaitMs }: RetryPolicy): number {
   if (askedMs !== undefined) return Math.min(askedMs, maxWaitMs)
-  return Math.min(firstWaitMs * 2 ** (attempt - 1), maxWaitMs) * (1 - random / 2)
+  return Math.round(Math.min(firstWaitMs * 2 ** (attempt - 1), maxWaitMs) * (1 - random / 2))
 }
 
 /**

@@ -4,7 +4,7 @@ import type { Done } from "../../wire/effect.ts"
 import type { Outcome, TurnEvent } from "../../wire/event.ts"
 import type { LlmResponse, TokenUsage } from "../../wire/llm.ts"
 import type { ExecResponse, ToolFailure } from "../../wire/tool.ts"
-import type { Recovered, Suspended, ToolAnswer } from "../host.ts"
+import { LlmCallError, type Recovered, type Suspended, type ToolAnswer } from "../host.ts"
 import { costOf, type TokenPrices } from "../models/prices.ts"
 import { llmFailureOf, messageOf, toolFailureOf } from "../run/failures.ts"
 import { finishReason, outputMessages, usageAttributes } from "./content.ts"
@@ -15,15 +15,14 @@ import type { Ending, Tracing } from "./spans.ts"
 export function answeredCall(response: LlmResponse, { captureContent, names }: Tracing): Ending {
   const usage: TokenUsage | undefined = response?.usage
   if (usage === undefined) return { error: { type: "invalid_llm_response", message: "The model's answer cannot be used." } }
-  const { terminalReason, producer, retriedUsage, terminalDiagnostic = "The provider ended its answer with an error." } = response
+  const { terminalReason, retriedUsage, terminalDiagnostic = "The provider ended its answer with an error." } = response
   return {
     usage,
     ...(retriedUsage && { retriedUsage }),
     attributes: {
       ...usageAttributes(usage, names),
       "gen_ai.response.finish_reasons": [finishReason(terminalReason)],
-      ...(producer !== undefined && { "gen_ai.response.model": producer.responseModel ?? producer.model }),
-      ...(producer?.responseId !== undefined && { "gen_ai.response.id": producer.responseId }),
+      ...producerAttributes(response),
       ...(captureContent && { "gen_ai.output.messages": outputMessages(response, names) }),
     },
     ...(terminalReason === "provider_error" && { error: { type: terminalReason, message: terminalDiagnostic } }),
@@ -32,11 +31,29 @@ export function answeredCall(response: LlmResponse, { captureContent, names }: T
 
 export function failedCall(thrown: unknown, { names }: Tracing): Ending {
   const failure = llmFailureOf(thrown)
-  const { terminalReason, message, usage, retriedUsage } = failure
-  const attributes = { ...(usage && usageAttributes(usage, names)), "gen_ai.response.finish_reasons": ["error"] }
+  const { terminalReason, message, usage = said(thrown)?.usage, retriedUsage = said(thrown)?.retriedUsage } = failure
+  const attributes = { ...(usage && usageAttributes(usage, names)), ...producerAttributes(said(thrown)), "gen_ai.response.finish_reasons": ["error"] }
   const used = { attributes, ...(usage && { usage }), ...(retriedUsage && { retriedUsage }) }
   if (terminalReason === "cancelled") return { ...used, cancelled: true }
   return { ...used, error: { type: failureType(failure), message, exception: { thrown } } }
+}
+
+/** What the model said before its call failed. The turn charges its usage where the failure has none. */
+function said(thrown: unknown): LlmResponse | undefined {
+  return thrown instanceof LlmCallError ? thrown.partial : undefined
+}
+
+/** The model that answered, as far as it is known, or the one that was asked for. */
+export function producerOf(thrown: unknown, asked: string): string {
+  return said(thrown)?.producer?.model ?? asked
+}
+
+/** Who answered, and the provider's id of the answer. */
+function producerAttributes({ producer }: Pick<LlmResponse, "producer"> = {}): Attributes {
+  return {
+    ...(producer !== undefined && { "gen_ai.response.model": producer.responseModel ?? producer.model }),
+    ...(producer?.responseId !== undefined && { "gen_ai.response.id": producer.responseId }),
+  }
 }
 
 /** The ending of a model call with its cost, where the prices of the model are known. The failed attempts in the call count, too. */

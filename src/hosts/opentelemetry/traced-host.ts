@@ -7,7 +7,7 @@ import type { TokenPrices } from "../models/prices.ts"
 import { ChunkClock } from "./chunks.ts"
 import { requestAttributes } from "./content.ts"
 import { OTHER } from "./conventions.ts"
-import { answeredCall, answeredCode, failedCall, failedCode, failedTool, failedWork, priced, ranTool, recoveredCall } from "./endings.ts"
+import { answeredCall, answeredCode, failedCall, failedCode, failedTool, failedWork, priced, producerOf, ranTool, recoveredCall } from "./endings.ts"
 import type { Measured, TelemetryMetrics } from "./metrics.ts"
 import { quietly } from "./quietly.ts"
 import { active, type Ending, inSpan, type SpannedWork, type Tracing } from "./spans.ts"
@@ -113,7 +113,7 @@ export function tracedHost(host: Host, telemetry: HostTracing, turn?: TracedTurn
         }),
         execute: (inner) => next(effect, inner),
         answered: (response) => priced(timed(answeredCall(response, tracing)), response?.producer?.model ?? request.model, telemetry.prices),
-        failed: (thrown) => priced(timed(failedCall(thrown, tracing)), request.model, telemetry.prices),
+        failed: (thrown) => priced(timed(failedCall(thrown, tracing)), producerOf(thrown, request.model), telemetry.prices),
         measure(seconds, ending) {
           const { attributes, costUsd, retriedUsage, usage } = ending
           const answeredBy = attributes?.["gen_ai.response.model"]

@@ -48,7 +48,8 @@ export class TracedTurn {
     if (name !== undefined) this.span.event(name, () => attributes ?? {})
     if (event.type !== "tool_call" || event.callId === undefined) return
     const { args, callId, name: toolName, output } = event
-    if (this.#ran.delete(callId) || output.status !== "failure") return
+    // What a tool says of its own failure may come from outside, while no run was there to see the call.
+    if (this.#ran.delete(callId) || output.status !== "failure" || output.failure.source === "tool") return
     const ending = refusedTool(output.failure)
     // A call that a crash cut off may have run.
     const isRefused = output.failure.code !== "outcome_unknown"

@@ -70,6 +70,8 @@ const sdk: RestateSdk = { RestatePromise: RestatePromise as unknown as RestateSd
  *   attempt fails, and Restate tries again: with the old code, the turn continues.
  * @throws {TerminalError} `segment_without_state`: `segment` in a service; `invalid_turn_id`: the id cannot be stored (status 400). The code is in the
  *   message and in the error's `metadata`.
+ * @throws {RunError} `approval_without_driver`: a tool asks before its calls run, and the driver cannot hold calls. The attempt fails, and Restate
+ *   tries again: with corrected code, the turn begins.
  * @throws {RangeError} `toolConcurrency`, `segment.effects` or `maxResultBytes` is less than 1, or `cancelGraceMs` is not at least 0
  * @throws {TypeError} the host has no `llmCall`, or tools are spread into it
  */

@@ -2,7 +2,7 @@ import type { TurnMachine } from "../../machine/turn-machine.ts"
 import { quoted } from "../../text.ts"
 import type { AnswerableEffect, Checkpoint, Done } from "../../wire/effect.ts"
 import type { Host, Suspended } from "../host.ts"
-import { checkGrace, checkHost, checkToolConcurrency, DEFAULT_CANCEL_GRACE_MS } from "../run/checks.ts"
+import { checkGrace, checkHost, checkToolConcurrency, DEFAULT_CANCEL_GRACE_MS, refuseUnasked } from "../run/checks.ts"
 import { RunInterrupted } from "../run/interrupted.ts"
 import { report } from "../run/report.ts"
 import { suspended } from "../run/suspend.ts"
@@ -51,6 +51,7 @@ export class RestateRun {
     checkGrace(cancelGraceMs)
     if (maxResultBytes !== undefined && !(maxResultBytes >= 1)) throw new RangeError(`maxResultBytes must be at least 1, not ${maxResultBytes}.`)
     this.#checkSegment(segment)
+    if (!this.#run.machine.done) refuseUnasked(this.#run.machine, this.#run.host)
     const stopWaiting = onAbort(this.#run.ctx.request().attemptCompletedSignal, () => this.#run.controller.abort(new RunInterrupted()))
     try {
       return await this.#loop()
@@ -87,6 +88,8 @@ export class RestateRun {
         if (this.#isSegmentOver(outstanding)) return this.#store()
         await this.#hooks?.onEffect(machine)
         if (this.#hooks?.signal?.aborted === true) continue
+        // Tools may have changed since the run began.
+        if (outstanding.type === "tool_calls") refuseUnasked(machine, host)
         this.#work.begin(outstanding)
         this.#outside.begin(this.#work.signal)
         if (this.#hooks !== undefined && outstanding.type === "checkpoint") {

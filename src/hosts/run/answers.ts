@@ -2,9 +2,10 @@ import { ProtocolError, TurnError } from "../../errors.ts"
 import { placeDecisions } from "../../machine/held.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { Decision, HeldCall } from "../../wire/approval.ts"
+import type { AnswerableEffect } from "../../wire/effect.ts"
 import type { TurnEvent } from "../../wire/event.ts"
 import type { Response, ToolDecisions } from "../../wire/response.ts"
-import type { Host, TurnLog } from "../host.ts"
+import type { Host, RunOptions, TurnLog } from "../host.ts"
 import { changedTool } from "./changed-tool.ts"
 import type { Work } from "./effect-run.ts"
 import { type Answer, checkedAnswer } from "./execute.ts"
@@ -12,10 +13,29 @@ import { type Answer, checkedAnswer } from "./execute.ts"
 /** Machines with answers that `Host.save` has not saved, because it or something before it rejected. A later run saves them first. */
 export const UNSAVED: WeakSet<TurnMachine> = new WeakSet()
 
-export async function save(machine: TurnMachine, host: Host): Promise<void> {
-  UNSAVED.add(machine)
-  await host.save?.(machine)
+/** Lets the host save the machine. Returns a promise only if there is something to wait for. */
+export function save(machine: TurnMachine, host: Host): Promise<void> | undefined {
+  if (host.save !== undefined) return saveWith(host.save.bind(host), machine)
   UNSAVED.delete(machine)
+  return undefined
+}
+
+async function saveWith(saved: NonNullable<Host["save"]>, machine: TurnMachine): Promise<void> {
+  UNSAVED.add(machine)
+  await saved(machine)
+  UNSAVED.delete(machine)
+}
+
+/** The answer to a checkpoint of a host that delivers nothing; `undefined`: an executor has to answer. */
+export function answerInPlace(effect: AnswerableEffect, host: Host, now: RunOptions["now"] = Date.now): Answer | undefined | Promise<Answer> {
+  if (effect.type !== "checkpoint" || host.checkpoint !== undefined) return undefined
+  const { id } = effect
+  const answerAt = (time: number): Answer => {
+    const response: Response = { type: "checkpoint_delivery", id, at: Math.floor(time), delivery: {} }
+    return { response, instead: () => response }
+  }
+  const time = now()
+  return typeof time === "number" ? answerAt(time) : time.then(answerAt)
 }
 
 /** Receives an event of the run itself. */

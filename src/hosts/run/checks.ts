@@ -74,6 +74,20 @@ export function refuseOnceTools(host: Host, offered: readonly ToolSpec[]): void 
 }
 
 /**
+ * Refuses tools whose `approval` would have no effect, because the turn's driver cannot hold calls: every call would run.
+ * @throws {RunError} `approval_without_driver`
+ */
+export function refuseUnasked({ mayHold, turn }: TurnMachine, { tools }: Host): void {
+  if (mayHold) return
+  const asking = turn.surface.tools.find(({ name }) => tools?.asks?.(name) === true)
+  if (asking === undefined) return
+  throw new RunError(
+    "approval_without_driver",
+    `The tool ${JSON.stringify(asking.name)} asks before its calls run, and the turn's driver cannot hold calls, so they would all run. Use approvalDriver(driver, { policy: tools.approvals }), or approvals: tools.approvals of a thread. To run them without a question, set approval: "never" for the tool.`,
+  )
+}
+
+/**
  * Refuses a run in which a call may be held and nothing could decide about it: at its start, and not when the call comes.
  * @throws {RunError} `held_without_decider`
  */
@@ -88,5 +102,8 @@ export function refuseWithoutDecider({ mayHold, outstanding }: TurnMachine, { de
 
 function withoutLog(what: string): RunError {
   const message = `${what} must not run twice (effects: "once"), and this run records no starts, so that a crash would run it again.`
-  return new RunError("once_without_log", `${message} Run the turn with a journal: journaled(host, store). To performEffect, pass callStarted.`)
+  return new RunError(
+    "once_without_log",
+    `${message} Run the turn with a journal: journaled(host, store). In a loop of your own, pass callStarted to performEffect.`,
+  )
 }

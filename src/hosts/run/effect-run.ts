@@ -329,7 +329,7 @@ export class Work {
     })
     this.#running.delete(controller)
     this.#late = execution.reported
-    return isOver() && !execution.countsLate ? undefined : execution.answer()
+    return isOver() && !execution.countsLate() ? undefined : execution.answer()
   }
 
   #put(answer: Answer): void {

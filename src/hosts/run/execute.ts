@@ -23,7 +23,7 @@ export function checkedAnswer({ response, instead }: Answer, check: (response: R
 /** An executor's end as the run loop may use it. */
 export interface Execution {
   /** Whether the result counts although its effect was cancelled before. */
-  readonly countsLate: boolean
+  countsLate(): boolean
   /** What the executor of a model call says that the model said. */
   readonly reported: unknown
   answer(): Promise<Answer>
@@ -85,7 +85,7 @@ export async function execute(task: Task, startedAt: number, { now, emit, said, 
       return { response: instead(error), instead }
     }
   }
-  return { reported: returned ? value : partialOf(value), countsLate: task.countsLate?.(ended, said) === true, answer }
+  return { reported: returned ? value : partialOf(value), countsLate: () => task.countsLate?.(ended, said) === true, answer }
 }
 
 async function settled(task: Task, context: EffectContext): Promise<Ended> {

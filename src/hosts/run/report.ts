@@ -17,18 +17,21 @@ export async function report(machine: TurnMachine, host: Host, options: RunOptio
       case undefined:
         return machine.outcome === undefined ? undefined : endOf(machine, machine.outcome)
       case "emit":
-        await show(effect.event, options)
+        if (options.onEvent !== undefined) await show(effect.event, options)
         break
       case "log":
-        await inTime(options.onLog?.(effect.event), options)
+        if (options.onLog !== undefined) await inTime(options.onLog(effect.event), options)
         break
       case "tool_calls_released":
         release(effect)
         break
       case "progress":
       case "done":
-        UNREPORTED.set(machine, effect)
-        await host.progress?.(effect)
+        if (host.progress !== undefined) {
+          UNREPORTED.set(machine, effect)
+          await host.progress(effect)
+        }
+        // Also one that an earlier run with another host could not report.
         UNREPORTED.delete(machine)
         if (effect.type === "done") return effect
     }

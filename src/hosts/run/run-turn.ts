@@ -2,9 +2,18 @@ import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { Done } from "../../wire/effect.ts"
 import type { LlmResponse } from "../../wire/llm.ts"
 import type { Host, RunToEndOptions, Suspended, SuspendingRunOptions, TurnChildren, TurnView } from "../host.ts"
-import { handleAnswer, save, stop, UNSAVED } from "./answers.ts"
+import { answerInPlace, handleAnswer, save, stop, UNSAVED } from "./answers.ts"
 import { cancelTurn, redirectTurn } from "./cancel.ts"
-import { checkGrace, checkHost, checkToolConcurrency, DEFAULT_CANCEL_GRACE_MS, refuseOnce, refuseOnceTools, refuseWithoutDecider } from "./checks.ts"
+import {
+  checkGrace,
+  checkHost,
+  checkToolConcurrency,
+  DEFAULT_CANCEL_GRACE_MS,
+  refuseOnce,
+  refuseOnceTools,
+  refuseUnasked,
+  refuseWithoutDecider,
+} from "./checks.ts"
 import { Work, type WorkOptions } from "./effect-run.ts"
 import { leaseLeft } from "./lease-left.ts"
 import { report, show } from "./report.ts"
@@ -27,6 +36,8 @@ import { watchRun } from "./wake-run.ts"
  * Do not run a machine twice at the same time. Stop it with `options.signal`: a `machine.cancel()` from elsewhere is noticed only when the
  * running executor has ended, or with `wakeRun`.
  * @throws {RunError} `once_without_log`: a tool or code with `effects: "once"`, and no `journal`. Nothing was performed.
+ *   `approval_without_driver`: a tool asks before its calls run, and the driver cannot hold calls. Nothing was performed, or only what ran before
+ *   such a tool was added.
  *   `held_without_decider`: the driver may hold calls, and there is neither `Host.decide` nor `suspend` nor `pause`. Nothing was performed. In
  *   mid-turn: `Host.decide` decided nothing and the run may not suspend. `pending_without_suspend`: the same for a call that continues outside.
  * @throws {RangeError} `toolConcurrency` is less than 1, or `cancelGraceMs` is not at least 0
@@ -40,7 +51,10 @@ export async function runTurn(machine: TurnMachine, host: Host, options: Suspend
   checkToolConcurrency(toolConcurrency)
   checkGrace(cancelGraceMs)
   if (journal === undefined && !machine.done) refuseOnceTools(host, machine.turn.surface.tools)
-  if (!machine.done) refuseWithoutDecider(machine, host, options)
+  if (!machine.done) {
+    refuseUnasked(machine, host)
+    refuseWithoutDecider(machine, host, options)
+  }
   const workOptions = workOptionsOf(machine, options)
   let work: Work | undefined
   const outside = watchRun(machine, () => work?.wake())
@@ -73,7 +87,16 @@ export async function runTurn(machine: TurnMachine, host: Host, options: Suspend
         work = undefined
         if (outstanding === undefined || isAborted(signal)) continue
         if (!isAborted(pause)) {
+          const given = await answerInPlace(outstanding, host, options.now)
+          // What was added in the meantime is reported before the answer is recorded.
+          if (given !== undefined && machine.turn !== turn) continue
+          if (given !== undefined) {
+            if (!isAborted(signal) && (await handleAnswer(machine, given, journal))) await save(machine, host)
+            continue
+          }
           if (journal === undefined) refuseOnce(host, outstanding)
+          // Tools may have changed since the run began.
+          if (outstanding.type === "tool_calls") refuseUnasked(machine, host)
           work = new Work(outstanding, host, workOptions, (partial) => validPartial(machine, partial))
         } else if (machine.turn === turn) {
           return withChildren(suspended(machine), journal)

@@ -30,7 +30,8 @@ export interface GoalTurnOptions {
   readonly policy?: GoalPolicy
   /**
    * Decides which tool calls run, which a person is asked about, and which fail, as in `approvalDriver`: `toolbox([...]).approvals`, for
-   * example. Goal tools are not asked about. Default: every call runs, unless the driver of `config` holds calls itself.
+   * example. Goal tools are not asked about. Default: the driver of `config` decides. If it cannot hold calls, a run
+   * with tools that ask is refused as `approval_without_driver`.
    */
   readonly approvals?: ApprovalPolicy
   /** Milliseconds after which an approval counts as expired. Default: no limit. */

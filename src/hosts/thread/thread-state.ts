@@ -293,6 +293,8 @@ export class ThreadState {
    */
   async waitUntil(isDue: () => boolean, signals: readonly (AbortSignal | undefined)[], wait: (signal: AbortSignal) => Promise<void>): Promise<void> {
     if (isDue()) return
+    // A thread may have been closed since its run suspended: nothing would end the wait.
+    this.#checkWaiting()
     const controller = new AbortController()
     const wake = (): void => {
       if (this.#isClosed || isDue()) controller.abort()
@@ -305,6 +307,10 @@ export class ThreadState {
       this.#waiting.delete(wake)
       for (const stop of stopListening) stop()
     }
+    this.#checkWaiting()
+  }
+
+  #checkWaiting(): void {
     if (this.#isClosed) throw new JournalStoreError("closed", `The thread ${JSON.stringify(this.threadId)} was closed while its run waited.`)
   }
 

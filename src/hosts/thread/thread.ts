@@ -313,7 +313,7 @@ export class Thread {
   /**
    * Records decisions about held calls of the open turn, or with `turnId` of a child, with a result for each, as `TurnJournal.decide` does, which
    * compares the tools of the open turn with those of the thread's `config`. A turn that runs receives them at once, and a run that waits for them continues. A message of the user
-   * decides nothing: it is delivered at the next checkpoint.
+   * decides nothing: it is delivered at the next checkpoint. An answer that is `stale` continues the run, too.
    * @throws {SchemaError} `invalid_response`: not decisions. Nothing was written.
    * @throws {JournalStoreError} `in_use`: another process decides at the moment; `fenced`, `closed`, `unavailable`
    */
@@ -528,7 +528,8 @@ export class Thread {
       }
     })
     const results = found.journal === undefined ? found.results : await this.#answerRunning(found.journal, found.isChild === true, given, act)
-    if (!results.some(({ status }) => status === "accepted")) return results
+    // A stale answer is in the journal, but the run that waits may not know it: another process stored it, or the run closed the journal right after.
+    if (results.every(({ status }) => status === "refused")) return results
     state.answered()
     // A child in the background that waited for the decision runs on.
     if (found.isChild === true) await state.children?.resume()

@@ -65,7 +65,7 @@ export interface ToolDefinition<
    */
   recover?(input: Input["_zod"]["output"], context: ToolContext): Recovery<NoInfer<Value>> | Promise<Recovery<NoInfer<Value>>>
   /**
-   * Whether a person is asked before a call runs, where the turn's driver is an `approvalDriver` with the toolbox's `approvals`. `always`: for
+   * Whether a person is asked before a call runs. The turn's driver must then be an `approvalDriver` with the toolbox's `approvals`. `always`: for
    * each call. A function decides by the arguments, and says what is asked; `false`: the call runs. It is pure and synchronous. Arguments that
    * do not match the schema are not asked about: the call is denied, and the model reads what is wrong. Default `never`.
    */

@@ -50,6 +50,7 @@ export function mergeToolboxes(toolboxes: readonly Toolbox[]): LiveToolbox {
       const box = boxOf(call)
       return box === undefined ? failed(unknownTool(call.toolName, [...current().owners.keys()])) : box.call(call, context)
     },
+    asks: (toolName) => (current().owners.get(toolName) ?? ownerOf({ toolName }))?.asks(toolName) ?? false,
     effects: (call) => boxOf(call)?.effects(call) ?? "idempotent",
     recover: async (call, context) => boxOf(call)?.recover(call, context),
     resume: async (call: ExternalCall, context) => boxOf(call)?.resume(call, context),

@@ -28,8 +28,8 @@ export interface Tool<Name extends string = string> {
   cancel?(call: PendingToolCall, context: ToolCallContext): Promise<ToolAnswer | undefined>
   /**
    * What a person is asked before a call runs; `false`: it runs without a question; `deny`: it fails, and the model reads the text. Pure and
-   * synchronous. It counts where the turn's driver
-   * is an `approvalDriver` with the toolbox's `approvals`. Default: no question.
+   * synchronous. The turn's driver must then be an
+   * `approvalDriver` with the toolbox's `approvals`. Default: no question.
    */
   approval?(call: PendingToolCall): AskOptions | false | { readonly deny: string }
 }
@@ -102,6 +102,7 @@ export function toolbox(tools: readonly Tool[], options: ToolboxOptions = {}): T
       if (tool !== undefined) return tool.call(call, withStore(context))
       return failed(unknownTool(call.toolName, [...byName.keys()]))
     },
+    asks: (toolName) => byName.get(toolName)?.approval !== undefined,
     effects: ({ toolName }) => byName.get(toolName)?.effects ?? "idempotent",
     recover: async (call, context) => byName.get(call.toolName)?.recover?.(call, withStore(context)),
     resume: async (call, context) => byName.get(call.toolName)?.resume?.(call, withStore(context)),

@@ -7,7 +7,8 @@ import { responseOf } from "../wires/response.ts"
 import { isRecord, stringOf, textOf } from "../wires/values.ts"
 import type { DecodeOptions, LlmResult } from "../wires/wire.ts"
 import { AnswerBlock } from "./blocks.ts"
-import { anthropicUsage, mergeUsage } from "./usage.ts"
+import { readContainer, withContainer } from "./container.ts"
+import { anthropicUsage, compactionUsage, mergeUsage } from "./usage.ts"
 
 type Fields = Readonly<Record<string, unknown>>
 
@@ -23,6 +24,7 @@ export class Answer {
   #model = ""
   #stopReason: string | undefined
   #explanation = ""
+  #container = ""
   /** In the order of their coming. An index may come again for another block. */
   readonly #blocks: { readonly index: number; readonly block: AnswerBlock }[] = []
   readonly #latest = new Map<number, AnswerBlock>()
@@ -49,9 +51,10 @@ export class Answer {
     this.addStop(message)
   }
 
-  /** Reads why the answer ended. */
+  /** Reads why the answer ended, and in which container code ran for it. */
   addStop(delta: Fields): void {
-    const { stop_details: details, stop_reason: reason } = delta
+    const { container, stop_details: details, stop_reason: reason } = delta
+    this.#container = readContainer(container) || this.#container
     if (typeof reason === "string" && reason !== "") this.#stopReason = reason
     if (isRecord(details)) this.#explanation = stringOf(details["explanation"]) || stringOf(details["category"])
   }
@@ -117,7 +120,7 @@ export class Answer {
     if (parts.some((part) => part.type !== "opaque" && part.type !== "tool_call" && part.text !== "")) {
       return { ok: false, error: failure, partial: this.#response(parts, failure.terminalReason) }
     }
-    return { ok: false, error: isRecord(this.usage) ? { ...failure, usage: anthropicUsage(this.usage) } : failure }
+    return { ok: false, error: isRecord(this.usage) ? { ...failure, usage: anthropicUsage(this.usage), ...this.#compaction() } : failure }
   }
 
   #newBlock(index: number): AnswerBlock {
@@ -170,7 +173,7 @@ export class Answer {
   #response(parts: readonly OutputPart[], terminalReason: TerminalReason): LlmResponse {
     const { producer } = this.#options
     const usage = anthropicUsage(this.usage)
-    return responseOf(parts, {
+    const response = responseOf(withContainer(parts, this.#container), {
       terminalReason,
       usage,
       providerUsage: this.usage,
@@ -178,6 +181,12 @@ export class Answer {
       responseId: this.#redact(this.#id ?? ""),
       responseModel: this.#redact(this.#model),
     })
+    return { ...response, ...this.#compaction() }
+  }
+
+  #compaction(): Pick<LlmResponse, "retriedUsage"> {
+    const retriedUsage = compactionUsage(this.usage)
+    return retriedUsage === undefined ? {} : { retriedUsage }
   }
 
   /** As of every wire, but the provider calls the reason another name, and may say why the model refused. */

@@ -53,7 +53,7 @@ export class AnswerBlock {
     this.#first = block
     this.#type = stringOf(block["type"])
     const first = stringOf(block[this.#type === "thinking" ? "thinking" : "text"])
-    this.#signature = stringOf(block["signature"]) + this.#signature
+    this.#signature ||= stringOf(block["signature"])
     const { citations } = block
     if (Array.isArray(citations)) for (const citation of citations as readonly unknown[]) this.#addCitation(citation)
     this.#text = first + this.#text
@@ -68,7 +68,8 @@ export class AnswerBlock {
         return this.#addText("thinking", stringOf(delta["thinking"]))
       case "signature_delta":
         this.#imply("thinking")
-        this.#signature += stringOf(delta["signature"])
+        // A signature comes whole, and its provider's SDK takes the last. Some servers send it twice.
+        this.#signature = stringOf(delta["signature"]) || this.#signature
         return []
       case "input_json_delta":
         this.#input.append(stringOf(delta["partial_json"]))

@@ -14,6 +14,8 @@ export interface AnthropicBody {
   readonly thinking?: AnthropicThinking
   readonly output_config?: AnthropicOutputConfig
   readonly stream?: true
+  /** Where the provider runs code of the model. */
+  readonly container?: string
   readonly [key: string]: unknown
 }
 

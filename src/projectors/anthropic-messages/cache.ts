@@ -9,8 +9,9 @@ const MAX_MARKS = 4
 type Cached = Pick<AnthropicBody, "system" | "tools" | "messages">
 
 /**
- * Marks what the provider should cache: up to the end of the tools, of the system prompt and of the last message, and up to the last of the
- * blocks in `asked`, as far as the provider accepts more marks.
+ * Marks what the provider should cache: up to the end of the tools, of the system prompt and of the last message, up to the last of the
+ * blocks in `asked`, and up to the end of the request before, as far as the provider accepts more marks. From a mark, the provider looks back
+ * for what it has cached over 20 blocks only; an answer with many calls and their results has more.
  * @see https://platform.claude.com/docs/en/build-with-claude/prompt-caching (2026-11)
  */
 export function marked({ messages, system, tools }: Cached, asked: ReadonlySet<AnthropicBlock>, mark: AnthropicCacheControl): Cached {
@@ -22,6 +23,7 @@ export function marked({ messages, system, tools }: Cached, asked: ReadonlySet<A
   add(system?.at(-1))
   add(messages.at(-1)?.content.filter(isCacheable).at(-1))
   for (const block of [...(system ?? []), ...messages.flatMap(({ content }) => content)].reverse()) if (asked.has(block)) add(block)
+  add(endBeforeLastAnswer(messages)?.content.filter(isCacheable).at(-1))
   const withMark = <Block extends AnthropicBlock | AnthropicTool>(block: Block): Block =>
     marks.has(block) ? { ...block, cache_control: mark } : block
   return {
@@ -32,6 +34,12 @@ export function marked({ messages, system, tools }: Cached, asked: ReadonlySet<A
     ),
     ...(tools !== undefined && { tools: tools.map(withMark) }),
   }
+}
+
+/** The last message of the request before, which asked for the last answer. */
+function endBeforeLastAnswer(messages: readonly AnthropicMessage[]): AnthropicMessage | undefined {
+  const answer = messages.map(({ role }) => role).lastIndexOf("assistant")
+  return messages[answer - 1]
 }
 
 /** Reasoning cannot be marked. Blocks of the provider's own go back as they came. */

@@ -5,28 +5,38 @@ import { ToolNames } from "../wires/tool-names.ts"
 import { isRecord } from "../wires/values.ts"
 import { wellFormed } from "../wires/well-formed.ts"
 import type { EncodeOptions } from "../wires/wire.ts"
-import type { AnthropicBody, AnthropicMessage, AnthropicOutputConfig, AnthropicThinking } from "./body.ts"
+import type { AnthropicBody, AnthropicOutputConfig, AnthropicText, AnthropicThinking } from "./body.ts"
 import { marked } from "./cache.ts"
-import { isReasoning } from "./conversation.ts"
-import { MessageProjection } from "./messages.ts"
+import { containerOf } from "./container.ts"
+import { ANTHROPIC_MESSAGES, MessageProjection } from "./messages.ts"
+import { rulesOf } from "./model.ts"
+import { outputSchema } from "./output-schema.ts"
+import { thinkingSettings } from "./thinking.ts"
 import { projectTools } from "./tools.ts"
 
 /** What an endpoint and its model accept. */
 export interface AnthropicWireOptions {
-  /** `max_tokens` where the request has no `generation.maxOutputTokens`: the provider requires one. Default 32,000. */
+  /** `max_tokens` where the request has no `generation.maxOutputTokens`: the provider requires one. Default 32,000, less for models before Claude 3.7. */
   readonly maxTokens?: number
   /**
    * How the model thinks. Absent: the model's own default. While it thinks, `temperature` and `topP` are left out and no call is
    * forced, because the provider refuses them. The setting stays the same in a whole tool loop; only if the loop began without signed
-   * reasoning, `enabled` is not sent, because the provider wants such reasoning first.
+   * reasoning, `enabled` is not sent, because the provider wants such reasoning first. A number of thinking tokens is lowered to fit into
+   * `max_tokens`.
    */
   readonly thinking?: AnthropicThinking
   /**
-   * Whether the model accepts `temperature` and `topP`. Models since Claude Opus 4.7 refuse both, and the reference no longer names them;
-   * older models and compatible endpoints accept them. Default `false`: they are left out.
+   * Whether the model accepts `temperature` and `topP`. Default: by its name. Claude models since Opus 4.7 refuse both, so they are left out;
+   * older models and those of compatible endpoints accept them.
    * @see https://platform.claude.com/docs/en/about-claude/models/whats-new-claude-4-7#sampling-parameters-removed (2026-11)
    */
   readonly sampling?: boolean
+  /**
+   * Whether the provider enforces the form of the answer (`output_config.format`). Where it does not, or cannot enforce a schema, the model
+   * reads the schema after the system prompt. Default: by the model's name; Claude models since Opus 4.1 and Sonnet 4.5.
+   * @see https://platform.claude.com/docs/en/build-with-claude/structured-outputs (2026-11)
+   */
+  readonly structuredOutput?: boolean
   /** Whether reasoning without a signature goes back, for compatible endpoints that do not sign. Default `false`: the provider refuses it. */
   readonly unsignedThinking?: boolean
   /** How long the provider keeps what it caches. Default: five minutes. */
@@ -34,8 +44,6 @@ export interface AnthropicWireOptions {
   /** Further keys for the body. They override ours and those of `generation.providerOptions`. */
   readonly extraBody?: { readonly [key: string]: Json }
 }
-
-const DEFAULT_MAX_TOKENS = 32_000
 
 /**
  * Projects a model request to a Messages body.
@@ -48,86 +56,62 @@ const DEFAULT_MAX_TOKENS = 32_000
  * The system messages at the beginning are the system prompt; later ones are sent as the user's. An answer at the end is followed by a
  * short message of the user, because the provider refuses to continue an answer, unless one of its own tools runs in it (`paused`).
  *
- * The reasoning effort is that of `generation`, else `modelVariant`; `none` turns thinking off. `seed`, `sessionId` and the output
- * form `json_object` have no key here.
+ * The reasoning effort is that of `generation`, else `modelVariant`; `none` turns thinking off, where the model can do without. Claude models
+ * before Opus 4.5 are sent a number of thinking tokens in its place. `seed`, `sessionId` and the output form `json_object` have no key here.
  * @see https://platform.claude.com/docs/en/api/messages/create (2026-11)
  */
 export function anthropicRequest(request: LlmRequest, options: AnthropicWireOptions & EncodeOptions = {}): AnthropicBody {
   const { cache = "auto", generation, model } = request
-  const { cacheTtl, extraBody, maxTokens = DEFAULT_MAX_TOKENS, stream = false } = options
+  const rules = rulesOf(model)
+  const { cacheTtl, extraBody, maxTokens = rules.maxTokens, stream = false } = options
   const { maxOutputTokens = maxTokens, providerOptions, stopSequences = [] } = generation
   const further: Readonly<Record<string, unknown>> = { ...(isRecord(providerOptions) && providerOptions), ...extraBody }
+  const asked = request.outputSpec?.type === "json_schema" ? request.outputSpec.schema : undefined
   const names = new ToolNames(request.tools)
   const projection = new MessageProjection(request, options, names)
-  const system = projection.system()
+  const schema = (options.structuredOutput ?? rules.enforcesOutput) && asked !== undefined ? outputSchema(asked) : undefined
+  const system = [...projection.system(), ...(asked !== undefined && schema === undefined ? [formNote(asked)] : [])]
   const messages = projection.messages()
-  const thinking = thinkingOf(request, options, further, messages)
+  const limit = Math.max(1, maxOutputTokens)
+  const { effort, isAsked, thinking } = thinkingSettings(request, further["thinking"], options.thinking, messages, { maxTokens: limit, rules })
   const stops = stopSequences.filter((text) => !isBlank(text))
-  const cached = { ...(system.length > 0 && { system }), messages, ...projectTools(request, names, !isOn(thinking.asked)) }
-  const output = outputConfig(request, further["output_config"])
+  const cached = { ...(system.length > 0 && { system }), messages, ...projectTools(request, names, !isAsked && rules.acceptsForcedCalls) }
+  const container = containerOf(request, options, ANTHROPIC_MESSAGES)
+  const output = outputConfig(schema, effort, further["output_config"])
   return wellFormed({
     model,
-    max_tokens: Math.max(1, maxOutputTokens),
+    max_tokens: limit,
     ...cached,
     ...(cache === "auto" && marked(cached, projection.breakpoints, { type: "ephemeral", ...(cacheTtl !== undefined && { ttl: cacheTtl }) })),
-    ...sampling(request, options, isOn(thinking.asked)),
+    ...((options.sampling ?? rules.acceptsSampling) && !isAsked && sampling(request)),
     ...(stops.length > 0 && { stop_sequences: stops }),
     ...(stream && { stream: true as const }),
+    ...(container !== undefined && { container }),
     ...further,
-    ...(thinking.sent !== undefined && { thinking: thinking.sent }),
+    ...(thinking !== undefined && { thinking: thinking as AnthropicThinking }),
     ...(output !== undefined && { output_config: output }),
   })
 }
 
 /** `temperature` is at most 1 here. Several models refuse `top_p` beside it. */
-function sampling({ generation }: LlmRequest, { sampling: accepted = false }: AnthropicWireOptions, isThinking: boolean): Partial<AnthropicBody> {
-  const { temperature, topP } = generation
-  if (!accepted || isThinking) return {}
+function sampling({ generation: { temperature, topP } }: LlmRequest): Partial<AnthropicBody> {
   if (temperature !== undefined) return { temperature: Math.min(1, temperature) }
   return topP === undefined ? {} : { top_p: topP }
 }
 
-function effortOf({ generation, modelVariant }: LlmRequest): string | undefined {
-  const effort = generation.reasoningEffort ?? modelVariant
-  return effort === undefined || isBlank(effort) ? undefined : effort
+/** What a model reads where its provider does not enforce the form of the answer. */
+function formNote(schema: Json): AnthropicText {
+  return {
+    type: "text",
+    text: `Answer with nothing but JSON that matches this JSON Schema, without a code fence around it: ${JSON.stringify(schema)}`,
+  }
 }
 
-function outputConfig(request: LlmRequest, further: unknown): AnthropicOutputConfig | undefined {
-  const { outputSpec } = request
-  const effort = effortOf(request)
+function outputConfig(schema: Json | undefined, effort: string | undefined, further: unknown): AnthropicOutputConfig | undefined {
   const config: AnthropicOutputConfig = {
-    ...(effort !== undefined && effort !== "none" && { effort }),
-    ...(outputSpec?.type === "json_schema" && { format: { type: "json_schema" as const, schema: outputSpec.schema } }),
+    ...(effort !== undefined && { effort }),
+    ...(schema !== undefined && { format: { type: "json_schema" as const, schema } }),
     ...(isRecord(further) && further),
   }
   return Object.keys(config).length === 0 ? undefined : config
-}
-
-interface Thinking {
-  /** What the host asks for. */
-  readonly asked: unknown
-  readonly sent: AnthropicThinking | undefined
-}
-
-function thinkingOf(
-  request: LlmRequest,
-  options: AnthropicWireOptions,
-  further: Readonly<Record<string, unknown>>,
-  messages: readonly AnthropicMessage[],
-): Thinking {
-  const isOff = effortOf(request) === "none"
-  const asked = further["thinking"] ?? (isOff ? ({ type: "disabled" } as const) : options.thinking)
-  if (asked === undefined) return { asked, sent: undefined }
-  const cannotBegin = isRecord(asked) && asked["type"] === "enabled" && beganWithoutReasoning(messages)
-  return { asked, sent: cannotBegin ? { type: "disabled" } : (asked as AnthropicThinking) }
-}
-
-function isOn(thinking: unknown): boolean {
-  return isRecord(thinking) && (thinking["type"] === "enabled" || thinking["type"] === "adaptive")
-}
-
-/** Whether the last message has results of an answer that does not begin with reasoning: it was cut off, or another model wrote it. */
-function beganWithoutReasoning(messages: readonly AnthropicMessage[]): boolean {
-  const hasResults = messages.at(-1)?.content.some(({ type }) => type === "tool_result") === true
-  return hasResults && !isReasoning(messages.at(-2)?.content[0])
 }

@@ -27,3 +27,19 @@ export function mergeUsage(before: unknown, later: unknown): unknown {
   const news = Object.entries(later).filter(([, value]) => value !== null && value !== undefined)
   return { ...(isRecord(before) && before), ...Object.fromEntries(news) }
 }
+
+/**
+ * Returns the tokens that the provider used to compact the context before the answer, which its usage does not include; `undefined`: none.
+ * They are paid for, but do not count towards the prompt's size.
+ * @see https://platform.claude.com/docs/en/build-with-claude/compaction (2026-11): `usage.iterations`
+ */
+export function compactionUsage(usage: unknown): TokenUsage | undefined {
+  const iterations = isRecord(usage) ? usage["iterations"] : undefined
+  if (!Array.isArray(iterations)) return undefined
+  const compactions = (iterations as readonly unknown[]).filter(isRecord).filter(({ type }) => type === "compaction")
+  if (compactions.length === 0) return undefined
+  const sums = new Map<string, number>()
+  for (const compaction of compactions)
+    for (const [key, value] of Object.entries(compaction)) if (typeof value === "number") sums.set(key, (sums.get(key) ?? 0) + value)
+  return anthropicUsage(Object.fromEntries(sums))
+}

@@ -1,5 +1,6 @@
 import type { LlmRequest } from "../../wire/llm.ts"
 import type { ToolNames } from "../wires/tool-names.ts"
+import { objectSchema } from "../wires/tool-schema.ts"
 import { isRecord } from "../wires/values.ts"
 import type { GeminiBody, GeminiFunctionDeclaration, GeminiGenerationConfig, GeminiThinkingConfig, GeminiThinkingLevel } from "./body.ts"
 import type { ModelRules } from "./model.ts"
@@ -12,7 +13,7 @@ export function toolsOf({ toolChoice, tools }: LlmRequest, names: ToolNames): Pi
     ({ description, inputSchema, name }): GeminiFunctionDeclaration => ({
       name: names.sent(name),
       ...(description !== "" && { description }),
-      parametersJsonSchema: isRecord(inputSchema) ? inputSchema : { type: "object" },
+      parametersJsonSchema: objectSchema(inputSchema),
     }),
   )
   const functionCallingConfig = callingConfig(toolChoice, tools, names)
@@ -73,12 +74,19 @@ const EFFORTS: ReadonlyMap<string, { readonly level: GeminiThinkingLevel; readon
   ["max", { level: "HIGH", budget: 24_576 }],
 ])
 
-/** Reads an effort: a level by name, or a budget in tokens. Any other word is left out, because it may be a variant that is not an effort. */
-function thinkingOf(effort: string, { hasLevels }: ModelRules): GeminiThinkingConfig {
+/**
+ * Reads an effort: a level by name, or a budget in tokens. What the model does not have becomes the next that it has. Any other word is left out,
+ * because it may be a variant that is not an effort.
+ */
+function thinkingOf(effort: string, { hasMedium, leastBudget, lowestLevel, thinking }: ModelRules): GeminiThinkingConfig {
+  if (thinking === "none") return {}
   if (/^(?:-1|\d{1,6})$/.test(effort)) return { thinkingBudget: Number(effort) }
   const known = EFFORTS.get(effort.toLowerCase())
   if (known === undefined) return {}
-  return hasLevels ? { thinkingLevel: known.level } : { thinkingBudget: known.budget }
+  const { budget, level } = known
+  if (thinking === "budget") return { thinkingBudget: Math.max(budget, leastBudget) }
+  if (level === "MINIMAL") return { thinkingLevel: lowestLevel }
+  return { thinkingLevel: level === "MEDIUM" && !hasMedium ? "HIGH" : level }
 }
 
 /**

@@ -7,17 +7,22 @@ import {
   attachmentOf,
   describeAttachment,
   fileName,
+  isData,
   isImage,
+  isSendable,
   missingAttachment,
   NOTHING_SHOWN,
+  OPENAI_IMAGES,
   resultText,
   type Shown,
   shownBy,
 } from "../wires/attachments.ts"
 import { Conversation } from "../wires/conversation.ts"
 import { joinTexts } from "../wires/join-texts.ts"
+import { openAiModelRules } from "../wires/openai-models.ts"
 import { type Origin, originOf } from "../wires/origin.ts"
 import { ToolNames } from "../wires/tool-names.ts"
+import { openAiParameters } from "../wires/tool-schema.ts"
 import { isRecord } from "../wires/values.ts"
 import { sentArguments, wellFormed } from "../wires/well-formed.ts"
 import type { EncodeOptions } from "../wires/wire.ts"
@@ -33,6 +38,18 @@ export interface OpenAiChatWireOptions extends OpenAiRoleOptions {
   readonly maxTokensField?: "max_completion_tokens" | "max_tokens"
   /** Default `system`; newer OpenAI models read it as `developer`. */
   readonly systemRole?: "system" | "developer"
+  /**
+   * Sends `temperature`, `top_p` and stop sequences. Default: by the model's name. OpenAI's reasoning models refuse them; those of GPT-5.1 to 5.x
+   * accept them with the effort `none`. What `generation.providerOptions` or `extraBody` has is always sent.
+   * @see https://platform.openai.com/docs/guides/latest-model#gpt-5-1-parameter-compatibility (2026-11)
+   */
+  readonly sampling?: boolean
+  /**
+   * The media types of images that the endpoint accepts. A text replaces any other: one SVG would make it refuse every later request of the
+   * thread. Default: JPEG, PNG, GIF and WebP.
+   * @see https://github.com/open-webui/open-webui/issues/30100 (2026-11): the formats in OpenAI's refusal
+   */
+  readonly imageTypes?: readonly string[]
   /**
    * The media types of files that the endpoint accepts. A text replaces any other. Default: only `application/pdf`.
    * @see https://developers.openai.com/api/docs/guides/file-inputs (2026-11)
@@ -84,34 +101,50 @@ export const OPENAI_CHAT = "openai-chat"
  * @see https://platform.openai.com/docs/api-reference/chat/create (2026-11)
  */
 export function openAiRequest(request: LlmRequest, options: OpenAiRequestOptions = {}): OpenAiChatBody {
-  const { generation, model, modelVariant, outputSpec, parallelToolCalls, toolChoice, tools } = request
+  const { generation, model, modelVariant, outputSpec, parallelToolCalls, tools } = request
   const { includeUsage = true, maxTokensField = "max_completion_tokens", stream = false } = options
   const { maxOutputTokens, providerOptions, reasoningEffort = modelVariant, seed, stopSequences = [], temperature, topP } = generation
   const names = new ToolNames(tools)
+  const further = { ...(isRecord(providerOptions) && providerOptions), ...options.extraBody }
+  const { sampling = acceptsSampling(model, further["reasoning_effort"] ?? reasoningEffort) } = options
   return wellFormed({
     model,
     messages: orderRoles(new MessageProjection(request, options, names).messages(), options),
     // Endpoints refuse a `tool_choice`, and `parallel_tool_calls`, without tools.
     ...(tools.length > 0 && {
       tools: tools.map((tool) => projectTool(tool, names)),
-      tool_choice: typeof toolChoice === "string" ? toolChoice : ({ type: "function", function: { name: names.sent(toolChoice.toolName) } } as const),
+      tool_choice: choiceOf(request, names),
       ...(parallelToolCalls === false && { parallel_tool_calls: false as const }),
     }),
     ...(maxOutputTokens !== undefined && { [maxTokensField]: maxOutputTokens }),
-    ...(temperature !== undefined && { temperature }),
-    ...(topP !== undefined && { top_p: topP }),
-    ...(stopSequences.length > 0 && { stop: stopSequences }),
+    ...(sampling && {
+      ...(temperature !== undefined && { temperature }),
+      ...(topP !== undefined && { top_p: topP }),
+      ...(stopSequences.length > 0 && { stop: stopSequences }),
+    }),
     ...(seed !== undefined && { seed }),
     ...(reasoningEffort !== undefined && { reasoning_effort: reasoningEffort }),
     ...(outputSpec !== undefined && { response_format: responseFormat(outputSpec) }),
     ...(stream && { stream: true as const, ...(includeUsage && { stream_options: { include_usage: true as const } }) }),
-    ...(isRecord(providerOptions) && providerOptions),
-    ...options.extraBody,
+    ...further,
   })
 }
 
+function acceptsSampling(model: string, effort: unknown): boolean {
+  const { reasons, samplesWithoutEffort } = openAiModelRules(model)
+  return reasons !== true || (samplesWithoutEffort && effort === "none")
+}
+
+/** A name that is not among the tools makes the endpoint refuse the request; then the model has to call any of them. */
+function choiceOf({ toolChoice, tools }: LlmRequest, names: ToolNames): NonNullable<OpenAiChatBody["tool_choice"]> {
+  if (typeof toolChoice === "string") return toolChoice
+  return tools.some(({ name }) => name === toolChoice.toolName)
+    ? { type: "function", function: { name: names.sent(toolChoice.toolName) } }
+    : "required"
+}
+
 function projectTool({ name, description, inputSchema }: ToolSpec, names: ToolNames): OpenAiTool {
-  return { type: "function", function: { name: names.sent(name), description, parameters: inputSchema } }
+  return { type: "function", function: { name: names.sent(name), description, parameters: openAiParameters(inputSchema) } }
 }
 
 function responseFormat(outputSpec: NonNullable<LlmRequest["outputSpec"]>): NonNullable<OpenAiChatBody["response_format"]> {
@@ -246,12 +279,12 @@ class MessageProjection {
 
   /** Returns undefined if the endpoint does not accept the attachment, or the host has no URL for it. */
   #sentAttachment(attachment: AttachmentRef): OpenAiContentPart | undefined {
-    const { attachmentUrl, fileTypes = ["application/pdf"] } = this.#options
-    if (!isImage(attachment) && !fileTypes.includes(attachment.mediaType)) return undefined
-    const url = attachmentUrl?.(attachment)
-    if (url === undefined) return undefined
+    const { attachmentUrl, fileTypes = ["application/pdf"], imageTypes = OPENAI_IMAGES } = this.#options
+    const accepted = isImage(attachment) ? imageTypes : fileTypes
+    const url = accepted.includes(attachment.mediaType) ? attachmentUrl?.(attachment) : undefined
+    if (url === undefined || !isSendable(url, accepted)) return undefined
     if (isImage(attachment)) return { type: "image_url", image_url: { url } }
-    return url.startsWith("data:") ? { type: "file", file: { filename: fileName(attachment), file_data: url } } : undefined
+    return isData(url) ? { type: "file", file: { filename: fileName(attachment), file_data: url } } : undefined
   }
 }
 

@@ -1,11 +1,19 @@
 import type { LlmRequest, ToolResultBlock } from "../../wire/llm.ts"
 import type { AttachmentRef } from "../../wire/message.ts"
-import { attachmentOf, base64Of, describeAttachment, fileName, isImage, missingAttachment, resultText, type Shown } from "../wires/attachments.ts"
+import {
+  attachmentOf,
+  describeAttachment,
+  fileName,
+  isData,
+  isImage,
+  isSendable,
+  missingAttachment,
+  OPENAI_IMAGES,
+  resultText,
+  type Shown,
+} from "../wires/attachments.ts"
 import type { ResponsesContent, ResponsesResult } from "./body.ts"
 import type { ResponsesRequestOptions } from "./options.ts"
-
-/** `image/jpg` is a frequent name for JPEG. */
-const IMAGE_TYPES: readonly string[] = ["image/jpeg", "image/jpg", "image/png", "image/gif", "image/webp"]
 
 /** The attachments of a result, and whether they are in it or follow it. */
 export interface ShownByResult extends Shown {
@@ -58,7 +66,7 @@ export class ContentProjection {
    * its form: a server that is sent a PDF as an image refuses the whole request.
    */
   #sent(attachment: AttachmentRef): ResponsesContent | undefined {
-    const { attachmentUrl, fileTypes = ["application/pdf"], imageTypes = IMAGE_TYPES } = this.#options
+    const { attachmentUrl, fileTypes = ["application/pdf"], imageTypes = OPENAI_IMAGES } = this.#options
     const accepted = isImage(attachment) ? imageTypes : fileTypes
     const url = accepted.includes(attachment.mediaType) ? attachmentUrl?.(attachment) : undefined
     if (url === undefined || !isSendable(url, accepted)) return undefined
@@ -70,15 +78,4 @@ export class ContentProjection {
 
 export function inputText(text: string): ResponsesContent {
   return { type: "input_text", text }
-}
-
-/** Whether a URL is an address, or bytes in base64. The endpoint reads the type of bytes from the URL, whatever the attachment says. */
-function isSendable(url: string, accepted: readonly string[]): boolean {
-  if (!isData(url)) return /^https?:/i.test(url)
-  const bytes = base64Of(url)
-  return bytes !== undefined && bytes.data !== "" && accepted.includes(bytes.mediaType)
-}
-
-function isData(url: string): boolean {
-  return /^data:/i.test(url)
 }

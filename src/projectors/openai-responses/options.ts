@@ -13,13 +13,13 @@ export interface OpenAiResponsesWireOptions {
   /**
    * What happens to reasoning. `encrypted`: the answer is asked for encrypted reasoning, which goes back to the model that wrote it. `plain`:
    * its text goes back, for servers that run open models. `off`: neither; models that do not reason refuse to be asked for it.
-   * Default `encrypted`.
+   * Default: `off` for models of OpenAI that do not reason, by their name (`gpt-4.1`, `gpt-5-chat-latest`), else `encrypted`.
    * @see https://github.com/OpenHands/software-agent-sdk/pull/1208 (2026-11): "Encrypted content is not supported with this model."
    */
   readonly reasoning?: "encrypted" | "plain" | "off"
   /**
-   * Sends `temperature` and `top_p`. Reasoning models refuse both, unless their effort is `none`. Default: `false` with `reasoning: "encrypted"`
-   * and any effort but `none`, else `true`. What `generation.providerOptions` or `extraBody` has is always sent.
+   * Sends `temperature` and `top_p`. Reasoning models refuse both; those of GPT-5.1 to 5.x accept them with the effort `none`. Default: `false` with
+   * `reasoning: "encrypted"`, unless the effort is `none` and the model may accept them; else `true`. What `generation.providerOptions` or `extraBody` has is always sent.
    * @see https://github.com/OpenHands/software-agent-sdk/issues/1837 (2026-11): "'temperature' is not supported with this model."
    */
   readonly sampling?: boolean

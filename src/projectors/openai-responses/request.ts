@@ -5,9 +5,11 @@ import type { ToolSpec } from "../../wire/tool.ts"
 import { NOTHING_SHOWN, resultText, shownBy } from "../wires/attachments.ts"
 import { Conversation } from "../wires/conversation.ts"
 import { joinTexts } from "../wires/join-texts.ts"
+import { openAiModelRules } from "../wires/openai-models.ts"
 import { originOf } from "../wires/origin.ts"
 import { shortHash } from "../wires/short-hash.ts"
 import { ToolNames } from "../wires/tool-names.ts"
+import { openAiParameters } from "../wires/tool-schema.ts"
 import { isRecord } from "../wires/values.ts"
 import { wellFormed } from "../wires/well-formed.ts"
 import { answerItems } from "./answer-items.ts"
@@ -40,11 +42,12 @@ const LONGEST_CACHE_KEY = 64
  */
 export function responsesRequest(request: LlmRequest, options: ResponsesRequestOptions = {}): OpenAiResponsesBody {
   const { cache, generation, model, modelVariant, outputSpec, parallelToolCalls, sessionId, tools } = request
-  const { reasoning = "encrypted", stream = false } = options
+  const rules = openAiModelRules(model)
+  const { reasoning = rules.reasons === false ? "off" : "encrypted", stream = false } = options
   const { maxOutputTokens, providerOptions, temperature, topP } = generation
   const effort = generation.reasoningEffort ?? modelVariant ?? ""
   const names = new ToolNames(tools)
-  const { input, instructions } = withInstructions(new ItemProjection(request, options, names).items(), options)
+  const { input, instructions } = withInstructions(new ItemProjection(request, { ...options, reasoning }, names).items(), options)
   const body: Body = {
     model,
     ...(instructions !== undefined && { instructions }),
@@ -62,7 +65,7 @@ export function responsesRequest(request: LlmRequest, options: ResponsesRequestO
   // Endpoints refuse both without tools. Those of the provider count as well.
   const offered = merged["tools"]
   const hasTools = Array.isArray(offered) && offered.length > 0
-  const { sampling = reasoning !== "encrypted" || effortIn(merged) === "none" } = options
+  const { sampling = reasoning !== "encrypted" || (rules.samplesWithoutEffort && effortIn(merged) === "none") } = options
   return wellFormed({
     ...(sampling && { ...(temperature !== undefined && { temperature }), ...(topP !== undefined && { top_p: topP }) }),
     ...(hasTools && { tool_choice: choiceOf(request, names), ...(parallelToolCalls === false && { parallel_tool_calls: false as const }) }),
@@ -102,14 +105,7 @@ function cacheKey(sessionId: string): string {
 
 function projectTool({ name, description, inputSchema }: ToolSpec, names: ToolNames): ResponsesTool {
   // The endpoint would make the schema strict without the key.
-  return { type: "function", name: names.sent(name), description, parameters: parametersOf(inputSchema), strict: false }
-}
-
-/** The schema of a function's arguments. OpenAI refuses one that is not an object's, or has no properties. */
-function parametersOf(schema: Json): ResponsesTool["parameters"] {
-  if (!isRecord(schema)) return { type: "object", properties: {} }
-  const given = schema as { readonly [key: string]: Json }
-  return given["type"] === "object" && given["properties"] === undefined ? { ...given, properties: {} } : given
+  return { type: "function", name: names.sent(name), description, parameters: openAiParameters(inputSchema), strict: false }
 }
 
 function formatOf(outputSpec: NonNullable<LlmRequest["outputSpec"]>): ResponsesFormat {

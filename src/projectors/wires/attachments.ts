@@ -55,6 +55,20 @@ export function base64Of(url: string): { readonly mediaType: string; readonly da
   return mediaType === "" ? undefined : { mediaType, data }
 }
 
+/** The images that OpenAI accepts. `image/jpg` is a frequent name for JPEG. */
+export const OPENAI_IMAGES: readonly string[] = ["image/jpeg", "image/jpg", "image/png", "image/gif", "image/webp"]
+
+/** Whether a URL is an address, or bytes in base64 of one of the types. An endpoint reads the type of bytes from the URL, whatever the attachment says. */
+export function isSendable(url: string, types: readonly string[]): boolean {
+  if (!isData(url)) return /^https?:/i.test(url)
+  const bytes = base64Of(url)
+  return bytes !== undefined && bytes.data !== "" && types.includes(bytes.mediaType)
+}
+
+export function isData(url: string): boolean {
+  return /^data:/i.test(url)
+}
+
 /** The attachment of a block, if the request has it. */
 export function attachmentOf(request: LlmRequest, { attachmentIndex }: { readonly attachmentIndex: number }): AttachmentRef | undefined {
   return request.attachments[attachmentIndex]

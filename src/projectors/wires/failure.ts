@@ -121,9 +121,13 @@ function describe(error: ProviderError & { readonly message: string }, raw: stri
 }
 
 function laterOf(retryAt: number | undefined, { nowMs, retryAfterMs }: HttpFacts): number | undefined {
-  const asked = nowMs === undefined || retryAfterMs === undefined ? undefined : Math.round(nowMs + retryAfterMs)
+  // A header may ask for any number of seconds.
+  const asked = nowMs === undefined || retryAfterMs === undefined ? undefined : Math.min(LAST_TIME, Math.round(nowMs + retryAfterMs))
   return retryAt === undefined || asked === undefined ? (retryAt ?? asked) : Math.max(retryAt, asked)
 }
+
+/** The last time that a `Date` has, in milliseconds since the epoch. */
+const LAST_TIME = 8.64e15
 
 function terminalReasonOf({ message = "", code, type, status }: ProviderError): TerminalReason {
   const names = [code, type]

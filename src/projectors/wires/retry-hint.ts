@@ -50,7 +50,8 @@ function resetHeader({ metadata }: Readonly<Record<string, unknown>>): number | 
 function time(value: unknown): number | undefined {
   if (typeof value !== "number") return undefined
   const ms = value < 1e11 ? value * 1_000 : value
-  return ms > 1e11 && ms <= Number.MAX_SAFE_INTEGER ? ms : undefined
+  // No later time has a date.
+  return ms > 1e11 && ms <= 8.64e15 ? ms : undefined
 }
 
 /** A time in UTC in a message such as `You will regain access on 2026-12-01 at 00:00 UTC.`. A time without a zone may be in any. */

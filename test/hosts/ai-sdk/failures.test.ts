@@ -267,3 +267,45 @@ describe("options", () => {
     expect(() => aiSdkModel(model, options as never)).toThrow(message)
   })
 })
+
+describe("secrets", () => {
+  const KEY = "sk-very-secret-key"
+  const HEADER = "Bearer header-secret-1"
+  const options = { headers: { authorization: HEADER }, secrets: [KEY], maxRetries: 0 }
+
+  test.each(VERSIONS)("are in no error, %s", async (version) => {
+    // The end of the text that is kept lies within the key.
+    const padded = `${"x".repeat(1_990)} ${KEY} and header-secret-1`
+    const quoting = [
+      apiError(401, { message: `Incorrect API key provided: ${KEY}; ${HEADER}`, code: KEY }),
+      apiError(400, { message: padded }),
+      new TypeError(`fetch failed: ${KEY}`),
+      new TypeValidationError({ value: KEY, cause: new Error(KEY) }),
+      new LoadAPIKeyError({ message: KEY }),
+      `Failed with ${KEY}`,
+      { type: "overloaded_error", message: KEY },
+    ]
+    for (const error of quoting) {
+      const thrown = await refused(mock(version, throws(error)).model, options)
+      const inStream = await refused(mock(version, [{ type: "error", error }]).model, options)
+      for (const { failure } of [thrown, inStream]) expect(JSON.stringify(failure)).not.toMatch(/very-sec|header-secret/)
+    }
+  })
+
+  test.each(VERSIONS)("are in no diagnostic, and in no body of a failed call, %s", async (version) => {
+    const warning = { type: "other", message: `Sent ${KEY}.` }
+    const odd = { type: `odd-${KEY}` }
+    const finish = { ...FINISH, finishReason: { unified: "unknown-word", raw: `word ${KEY}` } }
+    const { events, response } = await ask(mock(version, [{ type: "stream-start", warnings: [warning] }, odd, ...said("Hi"), finish]).model, options)
+    expect(events.filter(({ type }) => type === "message")).toHaveLength(2)
+    expect(response.terminalDiagnostic).toContain("[secret]")
+    expect(JSON.stringify([events, response])).not.toContain("very-secret")
+    const model = mock(version, [{ type: "error", error: "No." }], { request: { body: { key: KEY } } }).model
+    const { failure } = await refused(model, { ...options, keepRequestBody: true })
+    expect(failure.requestBody).toBe('{"key":"[secret]"}')
+  })
+
+  test("must be texts", () => {
+    expect(() => aiSdkModel(mock("v3", []).model, { secrets: KEY as never })).toThrow("secrets must be a list of texts.")
+  })
+})

@@ -4,7 +4,7 @@ import { memoryAttachmentStore } from "../../../src/hosts/attachments/memory.ts"
 import type { EffectContext, ToolAnswer } from "../../../src/hosts/host.ts"
 import { type McpToolbox, type McpToolboxOptions, mcpToolbox } from "../../../src/hosts/mcp/index.ts"
 import type { TurnEvent } from "../../../src/wire/event.ts"
-import { ECHO, type FakeServer, serverWith } from "./fake-server.ts"
+import { ECHO, FakeServer, serverWith } from "./fake-server.ts"
 
 const CALL = { callId: "c1", args: {} }
 
@@ -220,6 +220,29 @@ describe.each([1, 2] as const)("with version %i of the client", (version) => {
     expect(before.map(({ name }) => name)).toEqual(["echo"])
   })
 
+  test("a list that the server announces and does not send is waited for once, and the tools stay", async () => {
+    const server = new FakeServer({
+      "tools/list": () => (isHanging ? undefined : { tools: [ECHO] }),
+      "tools/call": () => ({ content: [{ type: "text", text: "heard" }] }),
+    })
+    let isHanging = false
+    const box = await mcpToolbox(() => server.connect(version), { timeoutMs: 2_000 })
+    isHanging = true
+    server.notify("notifications/tools/list_changed")
+    // The notification comes a little later.
+    await expect.poll(() => box.refresh().catch(({ code }) => code), { timeout: 20_000 }).toBe("list_failed")
+    for (let asked = 0; asked < 3; asked += 1) {
+      expect((await call(box, "echo")).output).toEqual({ status: "success", value: "heard" })
+      await expect(box.refresh()).rejects.toMatchObject({ code: "list_failed" })
+    }
+    expect(server.sent("tools/list")).toHaveLength(2)
+    // A new connection is asked at once.
+    isHanging = false
+    server.die()
+    await box.refresh()
+    expect(server.sent("tools/list")).toHaveLength(3)
+  })
+
   test("a list that is announced as changed and is the same is the same object", async () => {
     const server = serverWith([ECHO])
     const box = await open(server)
@@ -310,6 +333,13 @@ describe.each([1, 2] as const)("with version %i of the client", (version) => {
       expect(codeOf(await call(box, "read"))).toBe("mcp_connection_lost")
       expect((await call(box, "read")).output).toMatchObject({ failure: { code: "mcp_not_connected", retry: { type: "safe" } } })
       await expect(box.refresh()).rejects.toMatchObject({ code: "connect_failed" })
+    })
+
+    test("a server that cannot be reached says why, as far as the causes do", async () => {
+      const refused = new AggregateError([new Error("connect ECONNREFUSED 127.0.0.1:9")], "")
+      const failing = mcpToolbox(() => Promise.reject(new TypeError("fetch failed", { cause: refused })))
+      const message = "The MCP server cannot be reached: fetch failed: connect ECONNREFUSED 127.0.0.1:9"
+      await expect(failing).rejects.toMatchObject({ code: "connect_failed", message })
     })
 
     test("a server that stays away does not end a turn: its calls fail", async () => {

@@ -194,6 +194,37 @@ test.each<readonly [string, McpToolboxOptions["approval"], object]>([
   expect(Object.fromEntries(answers)).toEqual(expected)
 })
 
+test.each<[McpToolboxOptions["approval"], string | undefined]>([
+  [undefined, "s__write"],
+  ["unless-read-only", "s__write"],
+  ["always", "s__read"],
+  [() => false, "s__read"],
+  ["never", undefined],
+])("approval %s, and a driver that cannot hold calls: the first tool that asks is %s", async (approval, asking) => {
+  const box = await openBox(serverWith([READ, WRITE]), { prefix: "s", effects: "none", ...(approval !== undefined && { approval }) })
+  const machine = new TurnMachine(configOf(box, { driver: chatDriver() }), START)
+  const run = runTurn(machine, { llmCall: scriptedModel(["Done."]).llmCall, tools: box })
+  if (asking === undefined) expect((await run).outcome.type).toBe("finished")
+  else await expect(run).rejects.toMatchObject({ code: "approval_without_driver", message: expect.stringContaining(`"${asking}"`) })
+})
+
+test("a tool that asks, and appears in the middle of a turn whose driver cannot hold calls, does not run", async () => {
+  const server = serverWith([READ])
+  const called: unknown[] = []
+  server.methods["tools/call"] = (params, self) => {
+    called.push((params as { readonly name: string }).name)
+    self.methods["tools/list"] = () => ({ tools: [READ, WRITE] })
+    self.notify("notifications/tools/list_changed")
+    return text("read")
+  }
+  const box = await openBox(server, { effects: "none" })
+  const { llmCall } = scriptedModel([calls("read"), calls("write"), "Done."])
+  const machine = new TurnMachine(configOf(box, { driver: chatDriver(), syncExecutionSurface: true }), START)
+  const run = runTurn(machine, { llmCall, tools: box, syncExecutionSurface: syncTools(box, SYSTEM) })
+  await expect(run).rejects.toMatchObject({ code: "approval_without_driver" })
+  expect(called).toEqual(["read"])
+})
+
 test("hints decide what may run again, unless the host says otherwise", async () => {
   const effects = async (options: McpToolboxOptions) =>
     (await openBox(serverWith(HINTED), options)).tools.map((tool) => `${tool.name} ${tool.effects}`)

@@ -189,7 +189,7 @@ describe("bodies under the wrong content type", () => {
     ["an event without data", "event: ping\n\n", "stream_truncated"],
     ["a page", "<html><title>Hi</title></html>", "malformed_response"],
     ["a text", "Internal error", "malformed_response"],
-    ["half an answer", '{"choices":[{"mess', "malformed_response"],
+    ["half an answer", '{"choices":[{"mess', "stream_truncated"],
   ])("%s under the content type of a stream", async (_what, body, code) => {
     const server = await serve(send(200, body))
     expect((await refused(server.url, { maxRetries: 0 })).failure.code).toBe(code)

@@ -170,6 +170,17 @@ describe.each(SPOKEN_WIRES)("$name", (wire) => {
     })
   })
 
+  test("an answer that is cut off anywhere and then ends as if it were whole may be asked for again", async () => {
+    const bodies = [hello.slice(0, hello.indexOf("Hel")), JSON.stringify(wire.whole('Hello. "é" \\ \u0007'))]
+    for (const whole of bodies) {
+      for (let length = 1; length < whole.length; length += 1) {
+        const fetching: typeof fetch = async () => new Response(whole.slice(0, length))
+        const { failure } = await refused(wire, "http://127.0.0.1:9/v1", { fetch: fetching, maxRetries: 0 })
+        expect([length, failure.code, failure.retryable]).toEqual([length, expect.stringMatching(/^(?:stream_truncated|malformed_response)$/), true])
+      }
+    }
+  })
+
   describe("the call fails at once for", () => {
     const page = "<!doctype html><html><title>Welcome</title></html>"
     test.each<[string, string, Handler]>([

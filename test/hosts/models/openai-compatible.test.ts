@@ -584,11 +584,13 @@ describe("secrets", () => {
     expect(thrown({ baseUrl: "http://h", apiKey: "sk-\n0123456789" })).toBe("TypeError: The API key has characters that are not allowed in a header.")
     expect(thrown({ baseUrl: "http://h", apiKey: "sk-0123456789…" })).toBe("TypeError: The API key has characters that are not allowed in a header.")
     expect(thrown({ baseUrl: "http://h", headers: { "x-key": "a\nb" } })).toBe('TypeError: The header "x-key" cannot be sent.')
-    expect(thrown({ baseUrl: "api.openai.com/v1" })).toBe("TypeError: The base URL is not an http or https address.")
-    expect(thrown({ baseUrl: "ftp://api.openai.com/v1" })).toBe("TypeError: The base URL is not an http or https address.")
-    expect(thrown({ baseUrl: "http://me:secret@h/v1" })).toBe(
-      "TypeError: The base URL must not contain a user name or password. Use apiKey or headers.",
+    expect(thrown({ baseUrl: "api.openai.com/v1" })).toBe(
+      "TypeError: baseUrl is not an http or https address. Pass the whole address, such as https://api.example.com/v1.",
     )
+    expect(thrown({ baseUrl: "ftp://api.openai.com/v1" })).toBe(
+      "TypeError: baseUrl is not an http or https address. Pass the whole address, such as https://api.example.com/v1.",
+    )
+    expect(thrown({ baseUrl: "http://me:secret@h/v1" })).toBe("TypeError: baseUrl must not contain a user name or password. Use apiKey or headers.")
   })
 
   test("do not include short placeholders, which would match ordinary words", async () => {

@@ -7,6 +7,8 @@ describe("how long to wait", () => {
   test("doubles with each attempt up to the longest wait, shortened by up to half at random", () => {
     expect([1, 2, 3, 4, 8, 2_000].map((attempt) => retryWaitMs(attempt, undefined, 0, POLICY))).toEqual([500, 1_000, 2_000, 4_000, 60_000, 60_000])
     expect([1, 2].map((attempt) => retryWaitMs(attempt, undefined, 0.5, POLICY))).toEqual([375, 750])
+    // In whole milliseconds, which people can read.
+    expect(retryWaitMs(1, undefined, 0.333, POLICY)).toBe(417)
   })
 
   test("is what the server asks for, up to the longest wait", () => {

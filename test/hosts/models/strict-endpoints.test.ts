@@ -1,6 +1,4 @@
 /** Goals and threads over HTTP, at endpoints that refuse what their providers refuse: also reasoning and signatures that were changed. */
-import { createServer } from "node:http"
-import type { AddressInfo } from "node:net"
 import { describe, expect, onTestFinished, test } from "vitest"
 import * as z from "zod"
 import { chatDriver } from "../../../src/drivers/chat.ts"
@@ -14,7 +12,7 @@ import { runThread, Thread } from "../../../src/hosts/thread/thread.ts"
 import { defineTool } from "../../../src/hosts/tools/define-tool.ts"
 import { toolbox } from "../../../src/hosts/tools/toolbox.ts"
 import { chatProjector } from "../../../src/projectors/chat.ts"
-import { StrictAnthropic } from "../../support/strict-anthropic.ts"
+import { StrictAnthropic, serveStrictAnthropic } from "../../support/strict-anthropic.ts"
 import { StrictGemini, serveStrictGemini } from "../../support/strict-gemini.ts"
 import { StrictResponses } from "../../support/strict-responses.ts"
 import { startStrictServer } from "../../support/strict-server.ts"
@@ -88,7 +86,8 @@ const ENDPOINTS: Readonly<Record<string, (behave: Behaviour) => Promise<Endpoint
             ],
           },
     )
-    const url = await serveAnthropic(endpoint)
+    const { url, close } = await serveStrictAnthropic(endpoint)
+    onTestFinished(close)
     return {
       client: (stream) => anthropic({ baseUrl: url, stream, wire: { thinking: { type: "adaptive" } } }),
       refusals: () => endpoint.refusals,
@@ -109,26 +108,6 @@ const ENDPOINTS: Readonly<Record<string, (behave: Behaviour) => Promise<Endpoint
       accepted: () => endpoint.requests.length,
     }
   },
-}
-
-async function serveAnthropic(endpoint: StrictAnthropic): Promise<string> {
-  const server = createServer((request, response) => {
-    let text = ""
-    request.on("data", (chunk: Buffer) => (text += chunk.toString()))
-    request.on("end", () => {
-      const { body, events, status } = endpoint.post(text)
-      if (events === undefined) return void response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body))
-      response.writeHead(status, { "content-type": "text/event-stream", "request-id": "req_1" })
-      for (const event of events) response.write(`event: ${String(event["type"])}\ndata: ${JSON.stringify(event)}\n\n`)
-      response.end()
-    })
-  })
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
-  onTestFinished(() => {
-    server.closeAllConnections()
-    server.close()
-  })
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 }
 
 const tools = toolbox([

@@ -133,6 +133,21 @@ describe("metrics of turns", () => {
     expect(await metric("turn_machine.cost.usd")).toEqual([{ attributes: CHAT, value: expect.closeTo(0.00086, 10) }])
   })
 
+  test("count the usage and the cost of an answer that was cut off, at the prices of the model that gave it", async () => {
+    const prices = (model: string) => (model === "served" ? { input: 2, cachedInput: 0.5, output: 10 } : undefined)
+    const { telemetry, metric } = watch({ prices })
+    const failure = { message: "Cut off.", retryable: true, code: "stream_truncated", terminalReason: "provider_error" } as const
+    const usage = { inputTokens: 100, cachedInputTokens: 0, outputTokens: 10, reasoningTokens: 0 }
+    const producer = { provider: "p", api: "a", model: "served" }
+    const partial = { ...answer("On"), usage, producer, retriedUsage: { ...usage, outputTokens: 0 } }
+    await telemetry.runTurn(new TurnMachine(CONFIG, START), { llmCall: () => Promise.reject(new LlmCallError(failure, { partial })) })
+    // 100 × 2 + 10 × 10, and once more without the output, in millionths
+    const served = { "gen_ai.response.model": "served" }
+    expect(await metric("turn_machine.cost.usd")).toEqual([{ attributes: { ...CHAT, ...served }, value: 0.0005 }])
+    expect(await metric("gen_ai.client.inference.usage.input_tokens")).toEqual([{ attributes: { ...USED, ...served }, value: 200 }])
+    expect(await metric("gen_ai.client.inference.usage.output_tokens")).toEqual([{ attributes: { ...USED, ...served }, value: 10 }])
+  })
+
   test("distinguish failures, and count the usage of a failed call", async () => {
     const { telemetry, metric } = watch()
     const failure = { message: "Down.", retryable: false, code: "overloaded", terminalReason: "provider_error", usage: USAGE } as const

@@ -66,7 +66,7 @@ test("a host without tools refuses each call", async () => {
 
 test("the same id in a later batch is a call of its own", async () => {
   const { telemetry, tree } = watch()
-  const tools = { call: async () => success, effects: () => "idempotent" } as const
+  const tools: NonNullable<Host["tools"]> = { call: async () => success, effects: () => "idempotent" }
   await telemetry.runTurn(new TurnMachine(CONFIG, START), { llmCall: answers(answer("count#a"), answer("no such#a"), answer("Done.")), tools })
   expect(tree()).toBe("\ninvoke_agent\n  chat m\n  execute_tool count\n  chat m\n  execute_tool _OTHER !unknown_tool\n  chat m\n")
 })

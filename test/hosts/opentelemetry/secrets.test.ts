@@ -20,7 +20,7 @@ function exceptions({ spans }: Watched, name: string): readonly unknown[] {
 
 async function ofTool(error: unknown, options: Partial<OpenTelemetryOptions> = {}): Promise<Watched> {
   const watched = watch(options)
-  const tools = { call: () => Promise.reject(error), effects: () => "idempotent" } as const
+  const tools: NonNullable<Host["tools"]> = { call: () => Promise.reject(error), effects: () => "idempotent" }
   await watched.telemetry.runTurn(new TurnMachine(CONFIG, START), { llmCall: answers(answer("count#a"), answer("Done.")), tools })
   return watched
 }

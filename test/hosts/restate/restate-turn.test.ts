@@ -264,6 +264,12 @@ describe("held calls", () => {
     return new Story({ llmCall: model(calls(["a", "pay"]), says("Done.")), tools, ...more }, configOf({ driver, tools: tools.specs }), options)
   }
 
+  test("are refused with a driver that cannot hold them: the attempt fails before anything is performed", async () => {
+    const story = new Story({ llmCall: model(says("Done.")), tools }, configOf({ tools: tools.specs }))
+    expect(await story.attempt()).toMatchObject({ type: "failed", error: { name: "RunError", code: "approval_without_driver" } })
+    expect(story.steps).toEqual([])
+  })
+
   test("wait for a signal with the name of the request, in no process", async () => {
     const waiting: WaitingCalls[] = []
     const story = held({ onWaiting: (calls) => void waiting.push(calls) })

@@ -3,10 +3,14 @@ import * as z from "zod"
 import { approvalDriver } from "../../../src/drivers/approval/driver.ts"
 import type { AskOptions, PolicyAnswer, PolicyFacts } from "../../../src/drivers/approval/policy.ts"
 import { chatDriver } from "../../../src/drivers/chat.ts"
+import { wrapHost } from "../../../src/hosts/host.ts"
+import { runTurn } from "../../../src/hosts/run/run-turn.ts"
 import { defineTool } from "../../../src/hosts/tools/define-tool.ts"
+import { mergeToolboxes } from "../../../src/hosts/tools/merge-toolboxes.ts"
 import { ToolDefinitionError } from "../../../src/hosts/tools/tool-definition-error.ts"
 import { type Tool, toolbox } from "../../../src/hosts/tools/toolbox.ts"
 import type { Json } from "../../../src/schemas/json.ts"
+import { scriptedModel } from "../../../src/testing/scripted-model.ts"
 import { asks, begun, broken, call, callIds, failures, held, heldIds } from "../../drivers/approval/support.ts"
 import { configOf, pending, respond } from "../../machine/support.ts"
 
@@ -88,6 +92,40 @@ describe("approval of a tool", () => {
 
   test("a misspelled key is refused", () => {
     expect(() => defineTool({ ...base, needsApproval: true } as never)).toThrow('did you mean "approval"?')
+  })
+})
+
+describe("a turn whose driver cannot hold calls", () => {
+  const PAYS = [{ toolCalls: [{ toolName: "pay", args: { eur: 1 } }] }, "Done."]
+  const always = defineTool({ ...base, approval: "always" })
+  const look = defineTool({ ...base, name: "look" })
+
+  test.each([
+    ["that a person is asked about", toolbox([look, always])],
+    ["that may be denied", toolbox([{ ...look, spec: { ...look.spec, name: "pay" }, approval: () => ({ deny: "No." }) }])],
+    ["in a toolbox that was merged", mergeToolboxes([toolbox([look]), toolbox([always])])],
+  ])("is refused with a tool %s, before anything is performed", async (_, tools) => {
+    const { llmCall, calls } = scriptedModel(PAYS)
+    const machine = begun(configOf({ tools: tools.specs }))
+    for (const host of [{ llmCall, tools }, wrapHost({ llmCall, tools }, {})]) {
+      const run = runTurn(machine, host)
+      await expect(run).rejects.toMatchObject({ name: "RunError", code: "approval_without_driver" })
+      await expect(run).rejects.toThrow('The tool "pay" asks before its calls run')
+    }
+    expect(calls).toEqual([])
+  })
+
+  test("runs with tools that ask nothing, also beside tools that it does not offer", async () => {
+    const { llmCall } = scriptedModel(["Done."])
+    const { outcome } = await runTurn(begun(configOf({ tools: toolbox([look]).specs })), { llmCall, tools: toolbox([look, always]) })
+    expect(outcome.type).toBe("finished")
+  })
+
+  test("is not refused once it has ended", async () => {
+    const tools = toolbox([always])
+    const machine = begun(configOf({ tools: tools.specs }))
+    machine.cancel()
+    expect((await runTurn(machine, { llmCall: scriptedModel([]).llmCall, tools })).type).toBe("done")
   })
 })
 

@@ -140,6 +140,28 @@ describe("a whole answer", () => {
     })
   })
 
+  test("counts the tokens of a compaction, which the provider's sums leave out, and not as its prompt", () => {
+    const compaction = {
+      type: "compaction",
+      input_tokens: 180_000,
+      output_tokens: 3_500,
+      cache_read_input_tokens: 20,
+      cache_creation_input_tokens: 7,
+    }
+    const rest = { type: "message", input_tokens: 23_000, output_tokens: 1_000 }
+    const usage = { input_tokens: 23_000, output_tokens: 1_000, iterations: [compaction, { ...compaction, output_tokens: 500 }, rest] }
+    const expected = {
+      usage: { inputTokens: 23_000, cachedInputTokens: 0, outputTokens: 1_000, reasoningTokens: 0 },
+      retriedUsage: { inputTokens: 360_014, cachedInputTokens: 40, cacheWriteTokens: 14, outputTokens: 4_000, reasoningTokens: 0 },
+    }
+    expect(answer(decode(message([{ type: "text", text: "x" }], "end_turn", { usage })))).toMatchObject(expected)
+    const stopped = [{ type: "message_delta", delta: { stop_reason: "end_turn" }, usage }, { type: "message_stop" }]
+    expect(answer(read([start(), open(0, TEXT), delta(0, says("x")), close(0), ...stopped]).result).retriedUsage).toEqual(expected.retriedUsage)
+    const lost = failure(read([start(), { type: "message_delta", delta: {}, usage }]).result)
+    expect(lost).toMatchObject({ code: "stream_truncated", retriedUsage: expected.retriedUsage })
+    expect(answer(decode(message([], "end_turn", { usage: { ...usage, iterations: [rest, null] } })))).not.toHaveProperty("retriedUsage")
+  })
+
   test.each([
     ["end_turn", "stop"],
     ["stop_sequence", "stop"],
@@ -244,6 +266,23 @@ describe("a streamed answer", () => {
       { type: "text", text: "Hello" },
       { type: "tool_call", callId: "a", toolName: "look", inputJson: '{"x":1}' },
     ])
+  })
+
+  test.each<[string, string, readonly string[]]>([
+    ["whole", "", ["c2ln"]],
+    ["in the start of its block", "c2ln", []],
+    ["in the start, and once more", "c2ln", ["c2ln"]],
+    ["twice", "", ["c2ln", "c2ln"]],
+    ["as it grows", "", ["c2", "c2ln"]],
+  ])("may have a signature %s", (_how, first, pieces) => {
+    const events = [
+      start(),
+      open(0, { ...THINKING, signature: first }),
+      ...pieces.map((piece) => delta(0, signs(piece))),
+      close(0),
+      ...end("end_turn"),
+    ]
+    expect(answer(read(events).result).parts).toEqual([{ type: "reasoning", text: "", replay: { signature: "c2ln" } }])
   })
 
   test("may have one index for all its blocks", () => {

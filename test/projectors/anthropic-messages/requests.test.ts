@@ -173,6 +173,17 @@ describe("the settings of a body", () => {
     })
   })
 
+  test.each([
+    ["claude-3-haiku-20240307", 4_096],
+    ["claude-3-5-sonnet-20241022", 8_192],
+    ["claude-3-7-sonnet-20250219", 32_000],
+    ["claude-opus-4-1", 32_000],
+    ["glm-5", 32_000],
+  ])("of %s ask for at most %d tokens", (model, tokens) => {
+    expect(encode([user("a")], { model }).max_tokens).toBe(tokens)
+    expect(encode([user("a")], { model }, { maxTokens: 50 }).max_tokens).toBe(50)
+  })
+
   test("leave out what the provider refuses while the model thinks", () => {
     const body = encode(
       [user("a")],
@@ -188,8 +199,74 @@ describe("the settings of a body", () => {
 
   test("do not think in a loop that began without reasoning", () => {
     const options = { thinking: { type: "enabled", budget_tokens: 2_000 } } as const
-    expect(encode([user("a"), own(signed("x"), call("t")), user(result("t"))], {}, options).thinking?.type).toBe("enabled")
-    expect(encode([user("a"), foreign(signed("x"), call("t")), user(result("t"))], {}, options).thinking?.type).toBe("disabled")
+    const began = [user("a"), own(signed("x"), call("t")), user(result("t"))]
+    expect(encode(began, {}, options).thinking?.type).toBe("enabled")
+    const other = [user("a"), foreign(signed("x"), call("t")), user(result("t"))]
+    expect(encode(other, {}, options).thinking?.type).toBe("disabled")
+    // A model that does not think between its calls: the setting stays the same in the whole loop.
+    expect(encode([...began, own(call("u")), user(result("u"), "Also look up.")], {}, options).thinking?.type).toBe("enabled")
+    expect(encode([...other, own(signed("y"), call("u")), user(result("u"))], {}, options).thinking?.type).toBe("disabled")
+    expect(encode([...other, own("Done."), user("b")], {}, options).thinking?.type).toBe("enabled")
+  })
+
+  test("have a number of thinking tokens that fits into the limit", () => {
+    const options = { thinking: { type: "enabled", budget_tokens: 4_000 } } as const
+    const thinkingOf = (maxOutputTokens: number): unknown => encode([user("a")], { generation: { maxOutputTokens } }, options).thinking
+    expect(thinkingOf(4_001)).toEqual({ type: "enabled", budget_tokens: 4_000 })
+    expect(thinkingOf(4_000)).toEqual({ type: "enabled", budget_tokens: 3_999 })
+    expect(thinkingOf(1_025)).toEqual({ type: "enabled", budget_tokens: 1_024 })
+    // A judge's small answer.
+    expect(thinkingOf(1_024)).toEqual({ type: "disabled" })
+    const own = { maxOutputTokens: 10, providerOptions: { thinking: { type: "enabled", budget_tokens: 4_000 } } }
+    expect(encode([user("a")], { generation: own }).thinking).toEqual({ type: "enabled", budget_tokens: 4_000 })
+  })
+
+  test.each([
+    ["claude-3-haiku-20240307", 0],
+    ["claude-3-7-sonnet-latest", 0],
+    ["claude-sonnet-4-20250514", 0],
+    ["claude-opus-4-1@20250805", 0],
+    ["anthropic/claude-sonnet-4.5", 0],
+    ["us.anthropic.claude-haiku-4-5-20251001-v1:0", 0],
+    ["claude-opus-4-6", 0],
+    ["glm-5", 0],
+    ["claude-opus-4-7", undefined],
+    ["claude-opus-4-8-20260801", undefined],
+    ["claude-sonnet-5", undefined],
+    ["claude-fable-5-1", undefined],
+    ["claude-next", undefined],
+  ])("of %s have the temperature %s", (model, temperature) => {
+    const generation = { temperature: 0, topP: 0.5 }
+    const body = encode([user("a")], { model, generation })
+    expect(body.temperature).toBe(temperature)
+    expect(body.top_p).toBeUndefined()
+    expect(encode([user("a")], { model, generation }, { sampling: temperature === undefined }).temperature).toBe(
+      temperature === undefined ? 0 : undefined,
+    )
+  })
+
+  test.each([
+    ["claude-opus-5", "minimal", undefined, "low"],
+    ["claude-opus-4-5", "high", undefined, "high"],
+    ["claude-opus-5", "none", { type: "disabled" }, undefined],
+    ["claude-sonnet-5-5", "none", undefined, "low"],
+    ["claude-fable-5", "none", undefined, "low"],
+    ["claude-sonnet-4-5", "medium", { type: "enabled", budget_tokens: 8_192 }, undefined],
+    ["claude-sonnet-4-5", "5000", { type: "enabled", budget_tokens: 5_000 }, undefined],
+    ["claude-sonnet-4-5", "max", { type: "enabled", budget_tokens: 31_999 }, undefined],
+    ["claude-haiku-4-5-20251001", "none", { type: "disabled" }, undefined],
+    ["claude-haiku-4-5-20251001", "thinking-variant", undefined, undefined],
+    ["claude-3-5-sonnet-20241022", "high", undefined, undefined],
+    ["kimi-k3", "high", undefined, "high"],
+  ])("of %s with the effort %s think so: %j, %s", (model, reasoningEffort, thinking, effort) => {
+    const body = encode([user("a")], { model, generation: { reasoningEffort } })
+    expect([body.thinking, body.output_config]).toEqual([thinking, effort === undefined ? undefined : { effort }])
+  })
+
+  test.each(["claude-sonnet-5-5", "claude-opus-5-5", "claude-fable-5-1"])("of %s force no call, because the model always thinks", (model) => {
+    const rest = { tools: [LOOK], toolChoice: "required" } as const
+    expect(encode([user("a")], { ...rest, model }).tool_choice).toEqual({ type: "auto" })
+    expect(encode([user("a")], { ...rest, model: "claude-opus-5" }).tool_choice).toEqual({ type: "any" })
   })
 
   test("name the tools, and those of the history where there are none", () => {
@@ -221,15 +298,29 @@ describe("the settings of a body", () => {
     expect(JSON.stringify(encode([user(asked)], { cache: "off" }))).not.toContain("cache_control")
   })
 
+  test("mark the end of the request before, because the provider looks back over 20 blocks only", () => {
+    const ids = Array.from({ length: 12 }, (_, index) => `t${index}`)
+    const calls = own(...ids.map((id) => call(id)))
+    const results = user(...ids.map((id) => result(id)))
+    const marks = (...messages: Parameters<typeof encode>[0]): readonly (readonly number[])[] =>
+      encode([system("s"), ...messages], { cache: "auto", tools: [LOOK] }).messages.map(({ content }) =>
+        content.flatMap((block, index) => ("cache_control" in block ? [index] : [])),
+      )
+    expect(marks(user("a", "b"))).toEqual([[1]])
+    expect(marks(user("a", "b"), calls, results)).toEqual([[1], [], [11]])
+    expect(marks(user("a", "b"), calls, results, own("c"), user("d"))).toEqual([[], [], [11], [], [0]])
+  })
+
   test("have the form of the answer and the host's own keys", () => {
-    const outputSpec = { type: "json_schema", name: "n", schema: { type: "object" }, strict: true } as const
+    const schema = { type: "object", properties: {}, additionalProperties: false } as const
+    const outputSpec = { type: "json_schema", name: "n", schema, strict: true } as const
     const body = encode(
       [user("a")],
       { outputSpec, generation: { providerOptions: { output_config: { effort: "low" }, service_tier: "auto" } } },
       { stream: true },
     )
     expect(body).toMatchObject({
-      output_config: { effort: "low", format: { type: "json_schema", schema: { type: "object" } } },
+      output_config: { effort: "low", format: { type: "json_schema", schema } },
       service_tier: "auto",
       stream: true,
     })

@@ -1,7 +1,12 @@
 import { expect, test } from "vitest"
+import * as z from "zod"
+import { chatDriver } from "../../../src/drivers/chat.ts"
+import { outputOf } from "../../../src/drivers/output.ts"
 import { type Host, LlmCallError } from "../../../src/hosts/host.ts"
 import { memoryJournalStore, runTurn } from "../../../src/hosts/index.ts"
 import { runThread, Thread } from "../../../src/hosts/thread/thread.ts"
+import { defineOutput } from "../../../src/hosts/tools/define-output.ts"
+import { userMessage } from "../../../src/machine/user-message.ts"
 import { anthropicMessagesWire } from "../../../src/projectors/anthropic-messages/index.ts"
 import type { LlmResult } from "../../../src/projectors/wires/wire.ts"
 import { TurnMachine } from "../../../src/validated-turn-machine.ts"
@@ -47,6 +52,39 @@ test.each([[false], [true]])("a turn with parallel calls and signed reasoning ov
   expect(server.refusals).toEqual([])
   expect(done).toMatchObject({ type: "done", outcome: { type: "finished", finish: { text: "Three." } } })
   expect(server.requests).toHaveLength(4)
+})
+
+test.each([[false], [true]])("code that calls a tool goes on in its container, streamed: %s", async (stream) => {
+  const server = new StrictAnthropic((_body, number) => {
+    const code = { type: "server_tool_use", id: "srvtoolu_1", name: "code_execution", input: { code: "count(1)" } } as const
+    const caller = { type: "code_execution_20260120", tool_id: "srvtoolu_1" }
+    if (number === 1) return { container: "container_1", content: [thinking("I write code."), code, { ...count(1), caller }] }
+    if (number === 2) return { container: "container_1", content: [{ ...count(2), caller }] }
+    const ran = { type: "code_execution_tool_result", tool_use_id: "srvtoolu_1", content: { type: "code_execution_result", stdout: "2" } }
+    return { content: [...(number === 3 ? [ran] : []), { type: "text", text: "Two." }] }
+  })
+  const machine = new TurnMachine(CONFIG, START)
+  const done = await runTurn(machine, hostOf(server, stream))
+  expect(server.refusals).toEqual([])
+  expect(done).toMatchObject({ outcome: { type: "finished" } })
+  expect(server.requests.map(({ container }) => container)).toEqual([undefined, "container_1", "container_1"])
+  // Later turns get a new one: a container expires.
+  const next = new TurnMachine(CONFIG, { messages: [...done.messages, { ...userMessage("And now?"), id: "u2" }] })
+  await runTurn(next, hostOf(server, stream))
+  expect(server.requests[3]).not.toHaveProperty("container")
+})
+
+test("a turn that ends with a value of a schema, whose bounds the provider refuses", async () => {
+  const total = defineOutput({ name: "total", schema: z.object({ count: z.int().min(1), words: z.array(z.string().max(9)).nullable() }) })
+  const server = new StrictAnthropic((_body, number) => ({
+    content: number === 1 ? [count(1)] : [{ type: "text", text: number === 2 ? '{"count":0,"words":null}' : '{"count":3,"words":["a"]}' }],
+  }))
+  const machine = new TurnMachine({ ...CONFIG, model: "claude-opus-5", driver: chatDriver({ output: total }) }, START)
+  const done = await runTurn(machine, hostOf(server, true))
+  expect(server.refusals).toEqual([])
+  expect(server.requests).toHaveLength(3)
+  for (const request of server.requests) expect(request["output_config"]).toMatchObject({ format: { type: "json_schema" } })
+  expect(outputOf(done, total)).toEqual({ count: 3, words: ["a"] })
 })
 
 test("a thread with a goal: each turn's request begins with what the turns before it sent", async () => {

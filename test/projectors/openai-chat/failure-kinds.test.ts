@@ -312,6 +312,11 @@ test("the later time of headers and body counts", () => {
   expect(openAiChatWire().failure(429, body(20), { nowMs: NOW, retryAfterMs: 5_000 }).retryAt).toBe(NOW + 20_000)
   expect(openAiChatWire().failure(429, body(2), { nowMs: NOW, retryAfterMs: 5_000 }).retryAt).toBe(NOW + 5_000)
   expect(openAiChatWire().failure(503, "", { nowMs: NOW, retryAfterMs: 5_000 }).retryAt).toBe(NOW + 5_000)
+  // The last time that a Date has: a later one could be neither stored nor shown.
+  for (const retryAfterMs of [1e23, Number.POSITIVE_INFINITY])
+    expect(LlmFailure.parse(openAiChatWire().failure(429, body(20), { nowMs: NOW, retryAfterMs })).retryAt).toBe(8_640_000_000_000_000)
+  const never = JSON.stringify({ error: { message: "Wait.", resets_at: 8_640_000_000_000_001 } })
+  expect(openAiChatWire().failure(429, never, { nowMs: NOW }).retryAt).toBeUndefined()
   expect(openAiChatWire().failure(429, body(20)).retryAt).toBeUndefined()
 })
 

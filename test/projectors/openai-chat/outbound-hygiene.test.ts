@@ -162,7 +162,7 @@ describe("well-formed text", () => {
       { extraBody: { user: half } },
     )
     expect(JSON.stringify(sent)).not.toMatch(/\\ud/i)
-    expect(sent.tools?.[0]?.function.parameters).toEqual({ properties: { "cut \ufffd": {}, "cut \ufffd\ufffd": {} } })
+    expect(sent.tools?.[0]?.function.parameters).toEqual({ type: "object", properties: { "cut \ufffd": {}, "cut \ufffd\ufffd": {} } })
     expect(sent.messages[2]).toMatchObject({ content: "cut \ufffd" })
     expect(sent["user"]).toBe("cut \ufffd")
   })

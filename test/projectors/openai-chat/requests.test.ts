@@ -1,4 +1,4 @@
-import { expect, test } from "vitest"
+import { describe, expect, test } from "vitest"
 import type { LlmRequest } from "../../../src/schemas/llm.ts"
 import { chatRequest } from "../../support/openai-chat.ts"
 
@@ -206,6 +206,85 @@ test("limit, effort, output format, streaming and extra keys become keys of the 
     response_format: { type: "json_object" },
   })
   expect(body(base, { stream: true, includeUsage: false })).toEqual({ model: "gpt-4.1", messages: [], stream: true })
+})
+
+describe("temperature, topP and stop sequences", () => {
+  const generation = { temperature: 0, topP: 0.5, stopSequences: ["x"] }
+  const sampled = { temperature: 0, top_p: 0.5, stop: ["x"] }
+
+  test.each([
+    "gpt-5",
+    "gpt-5-mini",
+    "openai/gpt-5.2",
+    "gpt-5.5-2026-03-01",
+    "gpt-6-sol",
+    "o3",
+    "o4-mini-2025-04-16",
+    "ft:o4-mini:org::id",
+    "codex-mini-latest",
+  ])("are left out for %s, which reasons and would refuse them", (model) => {
+    expect(body({ ...base, model, generation })).toEqual({ model, messages: [] })
+    expect(body({ ...base, model, generation }, { sampling: true })).toMatchObject(sampled)
+  })
+
+  test.each([
+    "gpt-4.1",
+    "gpt-4o-mini",
+    "gpt-3.5-turbo",
+    "chatgpt-4o-latest",
+    "gpt-5-chat-latest",
+    "ft:gpt-4o:org::id",
+    "gpt-oss-120b",
+    "o1ympus",
+    "qwen3",
+  ])("are sent to %s", (model) => {
+    expect(body({ ...base, model, generation })).toMatchObject(sampled)
+    expect(body({ ...base, model, generation }, { sampling: false })).toEqual({ model, messages: [] })
+  })
+
+  test("are sent with the effort none where it is a way not to reason", () => {
+    const none = { ...generation, reasoningEffort: "none" }
+    expect(body({ ...base, model: "gpt-5.1", generation: none })).toMatchObject(sampled)
+    expect(body({ ...base, model: "gpt-5.1", generation }, { extraBody: { reasoning_effort: "none" } })).toMatchObject(sampled)
+    expect(body({ ...base, model: "gpt-5", generation: none })).not.toHaveProperty("temperature")
+    expect(body({ ...base, model: "gpt-6-sol", generation: none })).not.toHaveProperty("temperature")
+    expect(body({ ...base, model: "gpt-5", generation: { ...generation, providerOptions: { temperature: 1 } } }).temperature).toBe(1)
+  })
+})
+
+describe("images", () => {
+  const sent = (mediaType: string, url: string, options = {}) =>
+    body(
+      {
+        ...base,
+        attachments: [{ id: "a", mediaType, byteLength: 3 }],
+        messages: [{ role: "user", blocks: [{ type: "image", attachmentIndex: 0 }] }],
+      },
+      { attachmentUrl: () => url, ...options },
+    ).messages[0]?.content
+
+  test.each(["image/jpeg", "image/jpg", "image/png", "image/gif", "image/webp"])("of the type %s are sent", (mediaType) => {
+    const url = `data:${mediaType};base64,AAAA`
+    expect(sent(mediaType, url)).toEqual([{ type: "image_url", image_url: { url } }])
+  })
+
+  test.each(["image/svg+xml", "image/heic", "image/bmp", "image/tiff"])("of the type %s become text: the endpoint refuses them", (mediaType) => {
+    const url = `data:${mediaType};base64,AAAA`
+    expect(sent(mediaType, url)).toBe(`[Image: ${mediaType}]`)
+    expect(sent(mediaType, url, { imageTypes: [mediaType] })).toEqual([{ type: "image_url", image_url: { url } }])
+  })
+
+  test.each(["data:image/png,AAAA", "data:image/png;base64,", "data:image/bmp;base64,AAAA", "file:///a.png"])(
+    "with the URL %s become text",
+    (url) => {
+      expect(sent("image/png", url)).toBe("[Image: image/png]")
+    },
+  )
+})
+
+test("the choice of a tool that is not offered is the choice of any", () => {
+  const tools = [{ name: "read", description: "Reads.", inputSchema: { type: "object" } }]
+  expect(body({ ...base, tools, toolChoice: { toolName: "write" } }).tool_choice).toBe("required")
 })
 
 test("a result names its attachments, and what is sent follows after its name and its tool", () => {

@@ -76,6 +76,17 @@ describe("temperature and topP", () => {
     expect(body({ generation }, { sampling: false, reasoning: "off" })).not.toHaveProperty("temperature")
   })
 
+  test.each(["gpt-4.1", "gpt-4o-mini", "gpt-5-chat-latest", "openai/gpt-4o"])("are sent to %s, which is not asked for reasoning", (model) => {
+    const sent = body({ model, generation })
+    expect(sent).toMatchObject(sampled)
+    expect(sent).not.toHaveProperty("include")
+    expect(body({ model, generation }, { reasoning: "encrypted" })).toMatchObject({ include: ["reasoning.encrypted_content"] })
+  })
+
+  test.each(["gpt-5", "o3", "gpt-6-sol"])("are not sent to %s with the effort none, which refuses them all the same", (model) => {
+    expect(body({ model, generation: { ...generation, reasoningEffort: "none" } })).not.toHaveProperty("temperature")
+  })
+
   test("in the provider's own words are always sent", () => {
     expect(body({ generation: { ...generation, providerOptions: { temperature: 1 } } }).temperature).toBe(1)
   })

@@ -5,8 +5,8 @@ import type { Decision } from "../../../wire/approval.ts"
 import type { ChecklistCommand, ChecklistItem } from "../../../wire/checklist.ts"
 import type { Goal, GoalCommand } from "../../../wire/goal.ts"
 import { money } from "../../model/prices.ts"
-import { oneLine, plural } from "../../terminal/format.ts"
-import { inputText, seconds } from "../goal-format.ts"
+import { oneLine, plural, seconds } from "../../terminal/format.ts"
+import { inputText } from "../goal-format.ts"
 import type { GoalRequest, RequestHandler, RequestResult, ResolvedRequest } from "./requests.ts"
 
 /**
