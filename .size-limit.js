@@ -46,5 +46,12 @@ export default [
   },
   { name: "turn-machine/projectors/ui-stream", path: "dist/projectors/ui-stream/index.js", gzip: true, limit: "7 kB" },
   // All of the page but the journal: its code, packed, with the machine, the drivers and preact, and its style.
-  { name: "the page of journal view, without data", path: "dist/viewer/page.html", disablePlugins: ["@size-limit/esbuild"], gzip: false, brotli: false, limit: "150 kB" },
+  {
+    name: "the page of journal view, without data",
+    path: "dist/viewer/page.html",
+    disablePlugins: ["@size-limit/esbuild"],
+    gzip: false,
+    brotli: false,
+    limit: "150 kB",
+  },
 ]

@@ -55,7 +55,8 @@ function answerTo({ messages, tools }: Request): LlmResponse {
   const isGoal = messages.some((message) => textsOf(message).some((text) => text.includes("<objective>")))
   if (results.length > 0) return answer(`The tools say: ${results.map((text) => JSON.stringify(text.slice(0, 200))).join(", ")}.`)
   const calls = SCRIPT.flatMap(([pattern, call]) => [...said.matchAll(pattern)].map(([, ...groups]) => call(groups)))
-  // The objective of a goal is said again in each turn.
+  // A goal continues with its context, or says its objective again.
+  if (said.includes("<goal_context>") && calls.length === 0) return answer("The work is done.")
   const called = messages.flatMap(({ blocks }) => blocks.flatMap((block) => (block.type === "tool_call" ? [block.inputJson] : [])))
   if (isGoal && calls.length > 0 && calls.every(([, args]) => called.includes(JSON.stringify(args)))) return answer("The work is done.")
   if (calls.length > 0) return answer("I call my tools. ", calls)

@@ -9,7 +9,7 @@ const HELP = `I am the model that comes with this example. I know only a few sen
 - **Save a note: water the plants.** I ask you before I save it.
 - **Which notes do I have?** I look them up.
 - **Delete note 1.** I ask you before I delete it. You may refuse.
-- **Count to 50.** Press *Stop*, or reload the page while I count: I go on.
+- **Count to 50.** Press *Stop*, or reload the page while I count: I continue.
 
 Set \`OPENAI_API_KEY\`, \`ANTHROPIC_API_KEY\` or \`GEMINI_API_KEY\` to talk to a real model.`
 

@@ -131,7 +131,7 @@ export class Chat {
       this.#watchers -= 1
       const { cancelAfterMs } = this.#options
       if (this.#watchers === 0 && cancelAfterMs !== undefined && !this.#isClosed) {
-        this.#unwatched = setTimeout(() => this.status === "running" && void this.#thread.interrupt("Nobody watched any more."), cancelAfterMs)
+        this.#unwatched = setTimeout(() => this.status === "running" && void this.#thread.interrupt("No client reads the turn."), cancelAfterMs)
       }
     }
   }

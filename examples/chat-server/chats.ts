@@ -14,7 +14,7 @@ export interface ChatSummary {
   readonly createdAt: number
   readonly updatedAt: number
   readonly status: ChatStatus
-  /** Changes with everything that is recorded. Empty: nothing is known, because nobody has opened the chat since the server started. */
+  /** Changes with everything that is recorded. Empty: no client has opened the chat since the server started. */
   readonly version: string
 }
 
@@ -23,7 +23,7 @@ export type ChatChange = { readonly type: "chat"; readonly chat: ChatSummary } |
 
 /** Options of {@link Chats}. */
 export interface ChatsOptions {
-  /** Stops a turn that nobody has watched for so many milliseconds since its last watcher left. Default: never. */
+  /** Stops a turn when its last reader has been gone for so many milliseconds. Default: never. */
   readonly cancelAfterMs?: number
 }
 
@@ -111,7 +111,7 @@ export class Chats {
   #opened(id: string): Promise<Chat> {
     const open = this.#open.get(id)
     if (open !== undefined) return open
-    // This process alone has the databases, so whoever had the thread open is gone.
+    // This process alone has the databases, so the process that had the thread open is gone.
     const opening = Thread.open(this.#store, id, { ...this.#agent.options, takeOver: true }).then((thread) => {
       const chat = new Chat(thread, this.#agent, {
         ...this.#options,

@@ -2,7 +2,7 @@
  * Starts the chat server. Kill it at any time and start it again: it continues where it was.
  *
  * `PORT`: default 4117; 0 takes a free one. `CHATS_FOLDER`: where everything is stored, default `data`. `PROVIDER`, `MODEL`, `BASE_URL` and keys: see `models.ts`.
- * `CANCEL_AFTER_MS`: stops a turn that nobody has watched for so long; default: never. `WORD_MS`, `TOOL_MS`: how slow the built-in model and the tools are.
+ * `CANCEL_AFTER_MS`: stops a turn whose last reader has been gone for so long; default: never. `WORD_MS`, `TOOL_MS`: how slow the built-in model and the tools are.
  */
 import { serve } from "@hono/node-server"
 import { noteAgent } from "./agent.ts"

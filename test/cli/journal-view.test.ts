@@ -27,7 +27,11 @@ it("writes a private page beside the reader, with what it needs to replay the ru
   expect((await runCli(["journal", "view", "run.json"], { cwd })).exitCode).toBe(0)
   writeFileSync(path, "notes")
   const refused = await runCli(["journal", "view", "run.json"], { cwd })
-  expect([refused.exitCode, refused.stderr, readFileSync(path, "utf8")]).toEqual([2, expect.stringContaining("is not a page of this program"), "notes"])
+  expect([refused.exitCode, refused.stderr, readFileSync(path, "utf8")]).toEqual([
+    2,
+    expect.stringContaining("is not a page of this program"),
+    "notes",
+  ])
 })
 
 it("redacts what was said, and computes the steps before", async () => {
@@ -61,6 +65,9 @@ it("takes the configuration of a module, and says where a file is wrong", async 
   })
   expect(await runCli(["journal", "view", "notes.txt"], { cwd })).toMatchObject({ exitCode: 2, stderr: expect.stringContaining("not a journal") })
   expect(await runCli(["journal", "view"], { cwd })).toMatchObject({ exitCode: 2 })
-  expect(await runCli(["journal", "view", "."], { cwd: newFolder() })).toMatchObject({ exitCode: 2, stderr: expect.stringContaining("no journal in .") })
+  expect(await runCli(["journal", "view", "."], { cwd: newFolder() })).toMatchObject({
+    exitCode: 2,
+    stderr: expect.stringContaining("no journal in ."),
+  })
   expect((await runCli(["journal", "view", "--help"], { cwd })).stdout).toContain("--redact")
 })

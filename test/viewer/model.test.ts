@@ -12,7 +12,7 @@ import { readLink, START, writeLink } from "../../src/viewer/model/link.ts"
 import { redacted } from "../../src/viewer/model/redact.ts"
 import { requestDiff, tokensRead } from "../../src/viewer/model/request-diff.ts"
 import { isShown, rowsOf, Search, visibleRange } from "../../src/viewer/model/rows.ts"
-import { type Bar, barsOf, drawnBars, lanesOf, ticks, timeScale } from "../../src/viewer/model/timeline.ts"
+import { axisTimes, type Bar, barsOf, drawnBars, lanesOf, ticks, timeScale } from "../../src/viewer/model/timeline.ts"
 import { TurnView } from "../../src/viewer/model/turn-view.ts"
 import type { ChecklistItem } from "../../src/wire/checklist.ts"
 import type { JournalRecord } from "../../src/wire/journal.ts"
@@ -150,6 +150,13 @@ describe("timeline", () => {
     // Zoomed in, each is drawn by itself, and what is outside is not.
     expect(drawnBars(bars, scale, { from: 0.5, to: 0.501 }, 800).length).toBeGreaterThan(18)
     expect(drawnBars(bars, scale, { from: 0.5, to: 0.501 }, 800).length).toBeLessThan(24)
+  })
+
+  it("names times that are apart, also around a gap that is drawn short", () => {
+    const scale = timeScale([bar(0, 1_000, "model"), bar(86_400_000, 86_401_000, "model")])
+    const places = axisTimes(scale, { from: 0, to: 1 }, 660).map((time) => scale.position(time) * 660)
+    expect(places.length).toBe(6)
+    for (const [index, place] of places.entries()) expect(place).toBeCloseTo(index * 110, 3)
   })
 
   it("marks times at round distances", () => {

@@ -29,7 +29,7 @@ export class Client {
     return read(stream, undefined, onUpdate)
   }
 
-  /** Answers every request of a message for approval, and reads what comes of it. */
+  /** Answers every request of a message for approval, and reads the rest of the answer. */
   async decide(message: ChatMessage, approved: boolean): Promise<ChatMessage> {
     const parts = message.parts.map((part) =>
       isToolUIPart(part) && part.state === "approval-requested"

@@ -229,7 +229,7 @@ test("a client that leaves stops nothing: it reads the turn again from its begin
   expect((await client.request("GET", "/stream", undefined, { "last-event-id": "nonsense" })).status).toBe(400)
 })
 
-test("with CANCEL_AFTER_MS, a turn that nobody watches is stopped, and one to which a client returns in time is not", async () => {
+test("with CANCEL_AFTER_MS, a turn without a reader is stopped, and one to which a client returns in time is not", async () => {
   const client = await Client.create((await start({ WORD_MS: "20", CANCEL_AFTER_MS: "5000" })).url)
   const leave = async (id: string) => {
     const message = { id, role: "user", parts: [{ type: "text", text: "Count to 600." }] }
@@ -331,7 +331,7 @@ test("other pages that the user visits are not let in", async () => {
   expect(page.headers.get("x-content-type-options")).toBe("nosniff")
 })
 
-test("what is not a message is refused, and the chat goes on", async () => {
+test("what is not a message is refused, and the chat continues", async () => {
   const client = await Client.create((await shared).url)
   const post = async (path: string, body: unknown) => (await client.request("POST", path, body as object)).status
   const message = (parts: unknown) => ({ id: client.id, message: { id: "m1", role: "user", parts } })

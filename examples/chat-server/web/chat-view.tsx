@@ -106,7 +106,7 @@ function OpenChat({ id, summary, first, initial }: ChatViewProps & { readonly in
           ? "The model works."
           : isWaiting
             ? `The model asks for ${asked === 1 ? "a decision" : `${asked} decisions`}.`
-            : messages.length > 0
+            : messages.length > 0 && error === undefined
               ? "The answer is complete."
               : ""}
       </p>

@@ -149,16 +149,19 @@ function json(value: unknown): string {
   return typeof value === "string" ? value : JSON.stringify(value, undefined, 2)
 }
 
+const ENDS: Readonly<Record<string, string>> = { finished: "", cancelled: "Stopped.", provider_error: "The model failed." }
+
 /** How the turn ended, where that is worth a line, and what it took. */
 function Footer({ message: { metadata } }: { readonly message: ChatMessage }): ReactNode {
   const { outcome, usage, costMicros } = metadata ?? {}
   if (outcome === undefined) return null
-  const ended = outcome === "finished" ? undefined : outcome === "cancelled" ? "Stopped." : `The turn ended early: ${outcome.replaceAll("_", " ")}.`
-  const tokens = usage === undefined ? undefined : `${(usage.inputTokens + usage.outputTokens).toLocaleString("en")} tokens`
-  const cost = costMicros === undefined ? undefined : `$${(costMicros / 1_000_000).toFixed(4)}`
+  const ended = ENDS[outcome] ?? `The turn ended early: ${outcome.replaceAll("_", " ")}.`
+  const count = (usage?.inputTokens ?? 0) + (usage?.outputTokens ?? 0)
+  const tokens = count === 0 ? [] : [`${count.toLocaleString("en")} tokens`]
+  const cost = count === 0 || costMicros === undefined ? [] : [`$${(costMicros / 1_000_000).toFixed(4)}`]
   return (
     <footer>
-      {ended !== undefined && <strong>{ended}</strong>} {[tokens, cost].filter((each) => each !== undefined).join(" · ")}
+      {ended !== "" && <strong>{ended}</strong>} {[...tokens, ...cost].join(" · ")}
     </footer>
   )
 }

@@ -19,7 +19,7 @@ export function useChats(): LiveChats {
       if (document.visibilityState === "hidden") return
       source = new EventSource("/api/changes")
       source.onopen = () => setConnected(true)
-      // The browser connects again by itself, unless the server refused.
+      // The browser connects again, unless the server refused.
       source.onerror = () => {
         setConnected(false)
         if (source?.readyState === EventSource.CLOSED) setTimeout(connect, 2_000)

@@ -12,7 +12,7 @@ export interface Conversation {
   /** Messages that no turn has received yet. */
   readonly queued: readonly ChatMessage[]
   readonly isBusy: boolean
-  /** What goes on besides text, such as what a tool does. */
+  /** What happens besides text, such as what a tool does. */
   readonly activity: string | undefined
   readonly error: string | undefined
   send(text: string): void

@@ -27,7 +27,7 @@ export interface LanedBar extends Bar {
 /** What ran in a turn, in the order of the records. */
 export function barsOf(header: JournalHeader, entries: readonly JournalEntry[]): readonly Bar[] {
   const bars: Bar[] = []
-  /** When the turn went on last, which is when the next work began. */
+  /** When the turn last continued, which is when the next work began. */
   let since = header.at
   /** Calls that wait for a decision or a result from outside, and since when. */
   const held = new Map<string, number>()
@@ -253,6 +253,17 @@ export function ticks(milliseconds: number, most: number): readonly number[] {
   const found: number[] = []
   for (let at = 0; at <= milliseconds; at += step) found.push(at)
   return found
+}
+
+/** Pixels between two times on the axis. */
+const TICK_WIDTH = 110
+
+/** The times that the axis of a window names: round ones, or, where gaps are drawn short, those at equal distances. */
+export function axisTimes(scale: TimeScale, view: { readonly from: number; readonly to: number }, width: number): readonly number[] {
+  const many = Math.max(2, Math.floor(width / TICK_WIDTH))
+  if (scale.gaps.length > 0) return Array.from({ length: many }, (_, index) => scale.time(view.from + (index / many) * (view.to - view.from)))
+  const [start, end] = [scale.time(view.from), scale.time(view.to)]
+  return ticks(end - start, many).map((at) => start + at)
 }
 
 const STEPS = [

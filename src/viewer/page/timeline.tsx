@@ -5,7 +5,7 @@ import { inertLine } from "../model/inert.ts"
 import type { Place } from "../model/link.ts"
 import { laneGroups } from "../model/nested.ts"
 import type { Row } from "../model/rows.ts"
-import { type DrawnBar, drawnBars, ticks, timeScale } from "../model/timeline.ts"
+import { axisTimes, type DrawnBar, drawnBars, timeScale } from "../model/timeline.ts"
 import type { TurnView } from "../model/turn-view.ts"
 import { useWidth } from "./width.ts"
 
@@ -85,8 +85,7 @@ export function Timeline({
     height += lanes * LANE + GAP
   }
   const x = (time: number): number => LABELS + ((scale.position(time) - window.from) / (window.to - window.from)) * width
-  const [start, end] = [scale.time(window.from), scale.time(window.to)]
-  const shownTicks = ticks(end - start, Math.max(2, width / 110)).map((at) => start + at)
+  const shownTicks = axisTimes(scale, window, width)
   const isWhole = window.to - window.from >= 1
   return (
     <section class="timeline" aria-label="Timeline" ref={box}>
