@@ -30,9 +30,9 @@ export interface EffectContext {
    * not emitted twice.
    */
   emit(event: TurnEvent): void
-  /** A model client says what it sends, once for each attempt. For telemetry; absent: nobody measures. */
+  /** A model client says what it sends, once for each attempt. For telemetry; absent: the host has none. */
   sent?(request: SentRequest): void
-  /** A model client says that a piece of a streamed answer has arrived, once for each. For telemetry; absent: nobody measures. */
+  /** A model client says that a piece of a streamed answer has arrived, once for each. For telemetry; absent: the host has none. */
   received?(): void
   /** The turn that the effect belongs to. Absent: the loop that performs the effect has no turn, as `performEffect`. */
   readonly turn?: TurnView

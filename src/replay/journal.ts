@@ -498,7 +498,7 @@ export function compactedJournal({ header, entries }: Pick<Journal, "header" | "
   // Calls that started before the snapshot and do not have a result in it may have taken effect.
   const before = entries.slice(0, last)
   // The next run links to the span of the last one.
-  const traced = before.findLast(({ record }) => record.type === "traced")
+  const traced = before.filter(({ record }) => record.type === "traced").at(-1)
   const kept = before.filter(
     (entry) => entry === traced || (entry.record.type === "call_started" && isOutstanding(snapshot.record, entry.record.effectId)),
   )

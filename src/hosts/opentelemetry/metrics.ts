@@ -176,7 +176,7 @@ export class TelemetryMetrics {
   }
 
   #usage(usage: TokenUsage, attributes: Attributes): void {
-    // No provider's usage is kept by modality, and a prompt may have images.
+    // A `TokenUsage` does not tell text from images.
     const counted = { ...attributes, "gen_ai.token.modality": "unknown" }
     for (const [name, , count] of USAGE) this.#record(`${INFERENCE}.usage.${name}`, count(usage), counted)
   }

@@ -176,7 +176,7 @@ export async function inSpan<Answer>(tracing: Tracing, work: SpannedWork<Answer>
   }
 }
 
-/** What a model client calls where nobody else measures it. */
+/** What a model client calls in a host without other telemetry. */
 const UNMEASURED = { sent: () => {}, received: () => {} }
 
 /** Runs a function in a context. It runs exactly once, even if the context manager fails. */
