@@ -48,6 +48,27 @@ test("each run of a turn links to the one before, in other processes, over compa
   expect(links(runs[2])).toEqual([contextOf(runs[1])])
 })
 
+test("a journal that compacts itself keeps the last span", async () => {
+  const store = memoryJournalStore()
+  const [first, second] = [watch(), watch()]
+  const host: Host = {
+    llmCall: answers(answer("count#a"), answer("count#b"), answer("Done.")),
+    tools: {
+      call: async ({ callId }) => (callId === "b" ? pending({ token: "job" }) : { output: { status: "success", value: 1 } }),
+      effects: () => "none",
+    },
+  }
+  const run = ({ telemetry }: Watched) =>
+    journaled(host, store, { runTurn: telemetry.runTurn, snapshotEveryRecords: 1, snapshotEveryChars: 1, compactAboveChars: 1 }).run("t", turn, {
+      suspend: true,
+    })
+  await run(first)
+  const { header } = readJournal(await openedText(store, "t"), journalValidation)
+  expect(header.dropped).toBeGreaterThan(0)
+  await run(second)
+  expect(links(second)).toEqual([contextOf(first)])
+})
+
 test("the journal says in which spans a turn ran, which changes nothing about it", async () => {
   const store = memoryJournalStore()
   const watched = watch()
