@@ -16,6 +16,7 @@ const FULL = [
   "test/cli/*process.test.ts", // starts the command line as a process
   "test/cli/goal-control.test.ts", // starts the command line as a process
   "test/hosts/postgres/**/*.test.ts", // starts a database server
+  "test/hosts/opentelemetry/prometheus.test.ts", // starts Prometheus
   "test/hosts/mcp/real-servers.test.ts", // starts MCP servers as processes
   "test/viewer/page.test.ts", // starts Chromium
   "test/cli/journal-view.test.ts", // needs the page of the build

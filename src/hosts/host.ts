@@ -30,6 +30,10 @@ export interface EffectContext {
    * not emitted twice.
    */
   emit(event: TurnEvent): void
+  /** A model client says what it sends, once for each attempt. For telemetry; absent: the host has none. */
+  sent?(request: SentRequest): void
+  /** A model client says that a piece of a streamed answer has arrived, once for each. For telemetry; absent: the host has none. */
+  received?(): void
   /** The turn that the effect belongs to. Absent: the loop that performs the effect has no turn, as `performEffect`. */
   readonly turn?: TurnView
   /**
@@ -44,6 +48,15 @@ export interface EffectContext {
   child?(name?: string): ChildPlace
   /** The run's own `isFatal`. An executor that turns errors into failures must throw an error for which it returns true. */
   readonly isFatal?: (error: unknown) => boolean
+}
+
+/** What a model client sends in one attempt. */
+export interface SentRequest {
+  /** Whether a streamed answer is asked for. */
+  readonly stream: boolean
+  /** The name or address of the server. Absent: unknown. */
+  readonly address?: string
+  readonly port?: number
 }
 
 /** A turn as its executors see it. Each member is read when it is used, and cannot be changed. */
@@ -394,6 +407,10 @@ export interface TurnLog {
   readonly parent?: JournalParent | undefined
   /** The children that wait for decisions, or for work outside. Asked when a run suspends while calls continue outside. */
   suspendedChildren?(): Promise<readonly SuspendedChild[]>
+  /** The W3C `traceparent` of the span in which an earlier run of the turn ran last, as {@link traced} recorded it. Absent: unknown. */
+  readonly lastTrace?: string | undefined
+  /** Records in which span this run is, for the next one. The run does not wait, and a failure shows at the next record. */
+  traced?(trace: string): void
   /** Called when the machine has emitted everything, before the next work or at the end. Record a snapshot or the end here. */
   settled(machine: TurnMachine): Promise<void>
 }

@@ -31,6 +31,7 @@ export {
   type RunLoop,
   type RunOptions,
   type RunToEndOptions,
+  type SentRequest,
   type Suspended,
   type SuspendingRunOptions,
   type SuspendOptions,

@@ -188,6 +188,10 @@ export class TurnMachine {
   get configuredTools(): readonly ToolSpec[] | undefined {
     return this.#config.syncExecutionSurface ? undefined : this.#config.tools
   }
+  /** The model of the configuration. */
+  get model(): string {
+    return this.#config.model
+  }
   /** How the turn ended; `undefined` while it runs. */
   get outcome(): Outcome | undefined {
     return this.#turn.position.state.type === "finished" ? this.#turn.position.state.outcome : undefined

@@ -129,6 +129,7 @@ function isCompared({ type }: JournalRecord): boolean {
 
 const NOT_COMPARED: ReadonlySet<JournalRecord["type"]> = new Set<JournalRecord["type"]>([
   "opened",
+  "traced",
   "snapshot",
   "call_started",
   "reconfigured",

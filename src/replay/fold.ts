@@ -47,6 +47,7 @@ export function fold(machine: TurnMachine, entries: readonly JournalEntry[], at:
     switch (record.type) {
       case "header":
       case "opened":
+      case "traced":
       case "reconfigured":
       case "call_started":
         break

@@ -21,6 +21,7 @@ export type {
   JournalReconfigured,
   JournalRecord,
   JournalSnapshot,
+  JournalTraced,
 } from "../wire/journal.ts"
 export { withHistory } from "./base.ts"
 export { compareJournals, type JournalComparison, type JournalParting } from "./compare.ts"

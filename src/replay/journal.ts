@@ -496,10 +496,15 @@ export function compactedJournal({ header, entries }: Pick<Journal, "header" | "
   const snapshot = entries[last]
   if (snapshot === undefined) return { header, entries }
   // Calls that started before the snapshot and do not have a result in it may have taken effect.
-  const started = entries.slice(0, last).filter(({ record }) => record.type === "call_started" && isOutstanding(snapshot.record, record.effectId))
-  const dropped = snapshot.number - started.length - 2
+  const before = entries.slice(0, last)
+  // The next run links to the span of the last one.
+  const traced = before.filter(({ record }) => record.type === "traced").at(-1)
+  const kept = before.filter(
+    (entry) => entry === traced || (entry.record.type === "call_started" && isOutstanding(snapshot.record, entry.record.effectId)),
+  )
+  const dropped = snapshot.number - kept.length - 2
   const { driver, config } = lastSection({ header, entries: entries.slice(0, last + 1) })
-  return { header: { ...header, driver, config, ...(dropped > 0 && { dropped }) }, entries: [...started, ...entries.slice(last)] }
+  return { header: { ...header, driver, config, ...(dropped > 0 && { dropped }) }, entries: [...kept, ...entries.slice(last)] }
 }
 
 /** The index of the last snapshot among the entries; -1 if there is none. */

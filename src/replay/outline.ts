@@ -89,6 +89,8 @@ export type OutlineFacts =
   /** `iteration`: counted from 1. */
   | { readonly type: "snapshot"; readonly iteration: number }
   | { readonly type: "opened" }
+  /** `trace`: the W3C `traceparent` of the span in which the turn runs from here on. */
+  | { readonly type: "traced"; readonly trace: string }
   | { readonly type: "reconfigured"; readonly driver: JournalHeader["driver"] }
   /** `callId`: `undefined` for the code of an effect. */
   | { readonly type: "call_started"; readonly callId: string | undefined }
@@ -142,9 +144,11 @@ export function outlineRow(
   prefixBreak?: PrefixBreak,
 ): OutlineRow {
   const effectId = "id" in record ? record.id : "effectId" in record ? record.effectId : undefined
-  const changesTurn = record.type !== "snapshot" && record.type !== "opened" && record.type !== "call_started" && record.type !== "effect"
+  const changesTurn = !KEEPS_TURN.has(record.type)
   return { ...factsOf(record, prefixBreak), number, at: timeOf(record), effectId, bytes, failed: hasFailed(record), changesTurn }
 }
+
+const KEEPS_TURN: ReadonlySet<JournalRecord["type"]> = new Set<JournalRecord["type"]>(["snapshot", "opened", "traced", "call_started", "effect"])
 
 function factsOf(record: JournalRecord, prefixBreak: PrefixBreak | undefined): OutlineFacts {
   const { type } = record
@@ -192,6 +196,8 @@ function factsOf(record: JournalRecord, prefixBreak: PrefixBreak | undefined): O
       return { type, iteration: record.checkpoint.iteration + 1 }
     case "opened":
       return { type }
+    case "traced":
+      return { type, trace: record.trace }
     case "reconfigured":
       return { type, driver: record.driver }
     case "call_started":

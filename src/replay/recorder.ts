@@ -130,6 +130,11 @@ export class Recorder {
     return this.#count(this.#line({ type: "opened", ...(at !== undefined && { at }) }))
   }
 
+  /** Returns the line that records in which span the turn runs: its W3C `traceparent`. `at`: milliseconds since the epoch. */
+  traced(trace: string, at?: number): string {
+    return this.#count(this.#line({ type: "traced", trace, ...(at !== undefined && { at }) }))
+  }
+
   /**
    * Returns the lines that record that a turn continues under another configuration: its name and digests, and the turn. Append them in
    * one write, right after the turn was resumed with it. `at`: milliseconds since the epoch.

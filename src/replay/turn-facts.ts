@@ -62,6 +62,7 @@ export class TurnFacts {
     switch (record.type) {
       case "header":
       case "opened":
+      case "traced":
       case "reconfigured":
       case "call_started":
       case "effect":

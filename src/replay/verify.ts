@@ -90,6 +90,7 @@ function verifySection(journal: Journal, section: Section, trusting: CompleteTur
         break
       case "header":
       case "opened":
+      case "traced":
       case "reconfigured":
       case "call_started":
       case "end":

@@ -102,6 +102,10 @@ export const JournalEffect: Tagged<JournalEffect> = exact(z.object({ type: z.lit
 export type JournalOpened = wire.JournalOpened
 export const JournalOpened: Tagged<JournalOpened> = exact(z.object({ type: z.literal("opened"), at: Timestamp.exactOptional() }))
 
+/** The turn runs in a span of a tracing system. The next run links to it. */
+export type JournalTraced = wire.JournalTraced
+export const JournalTraced: Tagged<JournalTraced> = exact(z.object({ type: z.literal("traced"), trace: z.string(), at: Timestamp.exactOptional() }))
+
 /** A process continues the turn under another configuration. The snapshot right after it is the turn as it continues. */
 export type JournalReconfigured = wire.JournalReconfigured
 export const JournalReconfigured: Tagged<JournalReconfigured> = exact(
@@ -133,6 +137,7 @@ export const JournalRecord: Tagged<JournalRecord> = exact(
     JournalSnapshot,
     JournalEffect,
     JournalOpened,
+    JournalTraced,
     JournalReconfigured,
     JournalCallStarted,
     JournalEnd,

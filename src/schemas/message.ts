@@ -94,7 +94,13 @@ export const opaqueContent: {
 /** Which model wrote an answer. */
 export type Producer = wire.Producer
 export const Producer: Tagged<Producer> = exact(
-  z.object({ provider: z.string(), api: z.string(), model: z.string(), responseId: z.string().exactOptional() }),
+  z.object({
+    provider: z.string(),
+    api: z.string(),
+    model: z.string(),
+    responseId: z.string().exactOptional(),
+    responseModel: z.string().exactOptional(),
+  }),
 )
 
 const partBase = { id: z.string(), prune: Prune.exactOptional(), providerMetadata: Json.exactOptional() }

@@ -179,7 +179,7 @@ export const part: Arbitrary<Part> = fc.oneof(
 
 export const producer: Arbitrary<Producer> = object(
   { provider: fc.constantFrom("a", "b"), api: fc.constantFrom("openai-chat", "x"), model: text },
-  { responseId: text },
+  { responseId: text, responseModel: text },
 )
 
 export const message: Arbitrary<Message> = object({ id, role, parts: few(part, 3) }, { origin, producer })

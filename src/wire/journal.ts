@@ -117,6 +117,15 @@ export type JournalOpened = {
   readonly at?: number
 }
 
+/** The turn runs in a span of a tracing system. The next run links to it. */
+export type JournalTraced = {
+  readonly type: "traced"
+  /** The W3C `traceparent` of the span. */
+  readonly trace: string
+  /** Milliseconds since the epoch. */
+  readonly at?: number
+}
+
 /**
  * A process continues the turn under another configuration. The snapshot right after it is the turn as it continues; without that
  * snapshot, which a crash may have torn off, nothing changed.
@@ -154,6 +163,7 @@ export type JournalRecord =
   | JournalSnapshot
   | JournalEffect
   | JournalOpened
+  | JournalTraced
   | JournalReconfigured
   | JournalCallStarted
   | JournalEnd

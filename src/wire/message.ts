@@ -169,6 +169,8 @@ export type Producer = {
   readonly model: string
   /** The provider's id of the answer. */
   readonly responseId?: string
+  /** What the provider calls the model that answered, where that is not `model`: a dated version, or the one that a router chose. */
+  readonly responseModel?: string
 }
 
 /** Who wrote a message. `event`: something happened outside of the conversation. */

@@ -156,7 +156,14 @@ describe("checkpoints of an older version", () => {
 })
 
 describe("journals of version 2", () => {
-  const names = ["journal-v2.jsonl", "journal-cancelled-v2.jsonl", "journal-failed-v2.jsonl", "journal-compacted-v2.jsonl", "journal-held-v2.jsonl"]
+  const names = [
+    "journal-v2.jsonl",
+    "journal-cancelled-v2.jsonl",
+    "journal-failed-v2.jsonl",
+    "journal-compacted-v2.jsonl",
+    "journal-held-v2.jsonl",
+    "journal-traced-v2.jsonl",
+  ]
 
   test("have every record", () => {
     const records = names.flatMap((name): readonly JournalRecord[] => {
@@ -166,7 +173,7 @@ describe("journals of version 2", () => {
     const known = tags<JournalRecord["type"]>({
       ...{ header: true, interruption: true, snapshot: true, effect: true, opened: true, reconfigured: true, call_started: true, end: true },
       ...{ execution_surface_synced: true, llm_complete: true, exec_result: true, checkpoint_delivery: true },
-      ...{ tool_results: true, tool_decisions: true, tool_pending: true },
+      ...{ tool_results: true, tool_decisions: true, tool_pending: true, traced: true },
     })
     expect(typesIn(records)).toEqual(known)
   })

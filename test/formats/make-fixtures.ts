@@ -27,6 +27,7 @@ import { ANSWER, answersTo, CONFIG, START } from "./script.ts"
 
 const FOLDER = fileURLToPath(new URL("../fixtures/formats/", import.meta.url))
 const AT = 1_800_000_000_000
+const TRACES = ["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01"] as const
 
 function write(name: string, lines: readonly unknown[]): void {
   writeFileSync(join(FOLDER, name), lines.map((line) => `${JSON.stringify(line)}\n`).join(""))
@@ -100,6 +101,18 @@ function cancelledJournal(): string {
       machine.handle(response)
     }
   }
+}
+
+/** A turn that ran in two spans, one in each process, and was cancelled. */
+function tracedJournal(): string {
+  const machine = new TurnMachine(CONFIG, START)
+  const { recorder, line } = Recorder.begin(CONFIG, START, "turn-4", { at: AT })
+  let text = line + recorder.traced(TRACES[0], AT) + recorder.opened(AT + 1) + recorder.traced(TRACES[1], AT + 1)
+  while (machine.poll() !== undefined);
+  text += recorder.command(machine, { type: "cancel" })
+  machine.cancel()
+  while (machine.poll() !== undefined);
+  return text + recorder.end(machine)
 }
 
 /** A turn that ends after failures. */
@@ -236,6 +249,7 @@ const turn = journal()
 write("checkpoints-v2.jsonl", checkpoints())
 writeFileSync(join(FOLDER, "journal-v2.jsonl"), turn)
 writeFileSync(join(FOLDER, "journal-cancelled-v2.jsonl"), cancelledJournal())
+writeFileSync(join(FOLDER, "journal-traced-v2.jsonl"), tracedJournal())
 writeFileSync(join(FOLDER, "journal-failed-v2.jsonl"), failedJournal())
 const waiting = held()
 write("checkpoints-held-v2.jsonl", waiting.checkpoints)

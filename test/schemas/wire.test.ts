@@ -16,7 +16,7 @@ const usage = { inputTokens: 1, cachedInputTokens: 2, cacheWriteTokens: 1, outpu
 const attachment = { id: "att-1", mediaType: "image/png", byteLength: 3, width: 4, height: 5, label: "tiny" }
 const origin = { type: "process", processId: "p", eventType: "tick", sequence: 7, wakeId: "w", causedBy: { a: [1] } }
 const message = { id: "m1", role: "user", parts: [{ id: "m1.p0", type: "text", text: "hello", providerMetadata: { a: 1 } }], origin }
-const producer = { provider: "api.example", api: "openai-chat", model: "m", responseId: "r" }
+const producer = { provider: "api.example", api: "openai-chat", model: "m", responseId: "r", responseModel: "m-1" }
 const request = {
   model: "m",
   modelVariant: "fast",
@@ -269,7 +269,13 @@ const EXAMPLES: { readonly [name: string]: readonly Example[] } = {
     { schema: schemas.Part, value: { id: "p", type: "interrupted", reason: "cancelled" } },
     { schema: schemas.Part, value: { id: "p", type: "reasoning", text: "", replay: { redacted: true } }, optional: ["/replay"] },
   ],
-  Message: [{ schema: schemas.Message, value: { ...message, producer }, optional: ["/origin", "/producer", "/producer/responseId"] }],
+  Message: [
+    {
+      schema: schemas.Message,
+      value: { ...message, producer },
+      optional: ["/origin", "/producer", "/producer/responseId", "/producer/responseModel"],
+    },
+  ],
   SurfaceChange: [{ schema: schemas.SurfaceChange, value: { type: "surface_change", contextReset: true, iteration: 2 } }],
   HistoryRecord: [
     { schema: schemas.HistoryRecord, value: { type: "conversation", message } },
@@ -366,7 +372,7 @@ const EXAMPLES: { readonly [name: string]: readonly Example[] } = {
     { schema: schemas.LlmFailure, value: llmFailure, optional: ["/code", "/raw", "/requestBody", "/usage", "/kind", "/retryAt", "/retriedUsage"] },
   ],
   LlmFailureKind: ["rate_limit", "usage_limit", "other"].map((value) => ({ schema: schemas.LlmFailureKind, value })),
-  Producer: [{ schema: schemas.Producer, value: producer, optional: ["/responseId"] }],
+  Producer: [{ schema: schemas.Producer, value: producer, optional: ["/responseId", "/responseModel"] }],
   ReturnPart: [
     { schema: schemas.ReturnPart, value: { type: "text", text: "t" } },
     { schema: schemas.ReturnPart, value: { type: "attachment", attachment } },
@@ -713,6 +719,11 @@ const EXAMPLES: { readonly [name: string]: readonly Example[] } = {
       optional: ["/at", "/dropped", "/forkedFrom"],
     },
     { schema: schemas.JournalRecord, value: { type: "opened", at: 6 }, optional: ["/at"] },
+    {
+      schema: schemas.JournalRecord,
+      value: { type: "traced", trace: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", at: 6 },
+      optional: ["/at"],
+    },
     { schema: schemas.JournalRecord, value: { type: "call_started", effectId: 2, callId: "c", at: 6 }, optional: ["/at"] },
     { schema: schemas.JournalRecord, value: { type: "llm_complete", id: 1, result: { ok: true, response } } },
     {

@@ -44,6 +44,8 @@ function textOf(row: OutlineRow, isOurs: boolean, waitedMs: number | undefined):
       return `snapshot at iteration ${row.iteration}`
     case "opened":
       return "resumed by another process"
+    case "traced":
+      return `runs in the span ${row.trace}`
     case "reconfigured":
       return `continued under another configuration, driver ${row.driver.name} ${row.driver.version}`
     case "call_started":

@@ -167,6 +167,7 @@ class Attempt {
   async #read(): Promise<void> {
     const { signal } = this.#controller
     const options = await this.#callOptions(signal)
+    this.#context.sent?.({ stream: this.#options.stream !== false })
     if (this.#options.stream === false) {
       const result = await orAborted(Promise.resolve(this.#model.doGenerate(options as never)), signal)
       this.#keepBody(result)
@@ -194,6 +195,8 @@ class Attempt {
         const read = orAborted(reader.read(), signal)
         const { done, value } = waited === undefined ? await read : await Promise.race([read, waited])
         if (done) return
+        // The packages begin a stream with a part of their own, before anything has arrived.
+        if (!isRecord(value) || value["type"] !== "stream-start") this.#context.received?.()
         this.#emit(this.#answer.push(value))
       }
     } catch (error) {

@@ -51,6 +51,7 @@ export class Answer {
   #reason: FinishReason | undefined
   #failure: LlmFailure | undefined
   #id = ""
+  #model = ""
 
   constructor(options: AnswerOptions) {
     this.#options = options
@@ -73,7 +74,10 @@ export class Answer {
       this.#failure = malformed("it has no list of contents", textOf(result), this.#options.redact)
       return []
     }
-    if (isRecord(result["response"])) this.#id = stringOf(result["response"]["id"])
+    if (isRecord(result["response"])) {
+      this.#id = stringOf(result["response"]["id"])
+      this.#model = stringOf(result["response"]["modelId"])
+    }
     this.#finish(result["finishReason"], result["usage"])
     return [...this.#warn(result["warnings"]), ...(content as readonly unknown[]).flatMap((part) => this.#addWhole(part))]
   }
@@ -87,6 +91,7 @@ export class Answer {
         return this.#warn(warnings)
       case "response-metadata":
         this.#id ||= stringOf(id)
+        this.#model ||= stringOf(part["modelId"])
         return []
       case "text-start":
         this.#begin("text", id, providerMetadata)
@@ -167,6 +172,7 @@ export class Answer {
       providerUsage: isRecord(this.#usage) ? this.#usage["raw"] : undefined,
       producer: this.#options.producer,
       responseId: this.#options.redact(this.#id),
+      responseModel: this.#options.redact(this.#model),
     })
     return { ...response, ...(diagnostic !== undefined && { terminalDiagnostic: diagnostic }) }
   }

@@ -108,6 +108,8 @@ export class TurnJournal implements TurnLog {
   readonly #options: TurnJournalOptions & RecorderOptions
   readonly #startedCalls = new Map<string, JournalEntry>()
   #recorded: Journal | undefined
+  /** The last record of a span in which the turn ran. */
+  #traced: JournalEntry | undefined
   /** Why the history that the journal refers to is not known. */
   readonly #historyFault: unknown
   #recorder: Recorder | undefined
@@ -144,7 +146,10 @@ export class TurnJournal implements TurnLog {
     this.#place = place
     this.#recorded = recorded
     this.#historyFault = fault
-    for (const { record } of recorded?.entries ?? []) this.#noteOutside(record)
+    for (const entry of recorded?.entries ?? []) {
+      this.#noteOutside(entry.record)
+      if (entry.record.type === "traced") this.#traced = entry
+    }
     this.#options = { ...options, validation: journalValidation }
   }
 
@@ -421,6 +426,23 @@ export class TurnJournal implements TurnLog {
     return this.#startedCalls.has(keyOf(effectId, callId))
   }
 
+  /** The W3C `traceparent` of the span in which the turn ran last, as far as {@link traced} recorded it. */
+  get lastTrace(): string | undefined {
+    return this.#traced?.record.type === "traced" ? this.#traced.record.trace : undefined
+  }
+
+  /**
+   * Records in which span this run is, so that the next one can link to it. Returns before that is stored; a failed write rejects every later
+   * one. The end of the turn is the last record of its journal: after it, nothing is recorded.
+   */
+  traced(trace: string): void {
+    if (this.#ended) return
+    const at = this.#now()
+    const written = this.#append(this.#recording().traced(trace, at))
+    this.#traced = { number: this.#records, record: { type: "traced", trace, at }, fingerprint: undefined, end: 0 }
+    written.catch(() => {})
+  }
+
   /**
    * Makes the fingerprint of the outstanding effect before it is performed, and records a snapshot if one is due, or the end of the turn.
    * @throws {ProtocolError} `another_turn`. Nothing was written.
@@ -544,7 +566,11 @@ export class TurnJournal implements TurnLog {
   /** No line waits for a write. Until the text is replaced, nothing else is written; lines that arrive until then follow the new text. */
   #compact(machine: TurnMachine): Promise<void> {
     const record = { type: "snapshot", checkpoint: shortCheckpoint(machine.checkpoint(), this.#knownHeader().base) } as const
-    const entries = [...this.#startedCalls.values(), { number: this.#records + 1, record, fingerprint: undefined, end: 0 }]
+    const entries = [
+      ...this.#startedCalls.values(),
+      ...(this.#traced === undefined ? [] : [this.#traced]),
+      { number: this.#records + 1, record, fingerprint: undefined, end: 0 },
+    ]
     const lines = [...journalLines(compactedJournal({ header: this.#knownHeader(), entries }))]
     const reader = new JournalReader()
     for (const line of lines) reader.push(line)

@@ -13,6 +13,8 @@ import { StreamTimers, type StreamTimes } from "./stream-timers.ts"
 /** An endpoint, and the limits of every request to it. */
 export interface Endpoint extends StreamTimes {
   readonly url: URL
+  /** Whether a streamed answer is asked for. */
+  readonly stream: boolean
   readonly headers: Headers
   readonly fetch: typeof fetch
   /** Milliseconds for one attempt. */
@@ -73,6 +75,10 @@ function withId(result: LlmResult, requestId: string | undefined): Attempt {
   return requestId === undefined ? { result } : { result, requestId }
 }
 
+function portOf({ port, protocol }: URL): number {
+  return port === "" ? (protocol === "http:" ? 80 : 443) : Number(port)
+}
+
 class OneRequest {
   /** The endpoint's id of the request, once the answer has begun. */
   id: string | undefined
@@ -102,7 +108,8 @@ class OneRequest {
   }
 
   async run(body: string): Promise<LlmResult> {
-    const { headers, url } = this.#endpoint
+    const { headers, stream, url } = this.#endpoint
+    this.#context.sent?.({ stream, address: url.hostname, port: portOf(url) })
     const response = await this.#network(() =>
       // Following a redirect would send the headers, and so the key, to another address.
       this.#endpoint.fetch(url.href, { method: "POST", headers, body, signal: this.#signal, redirect: "manual" }),
@@ -205,6 +212,7 @@ class OneRequest {
   #push(chunk: unknown): void {
     this.#stream ??= this.#reader.stream()
     this.#throwIfCancelled()
+    this.#context.received?.()
     for (const added of this.#stream.push(chunk)) {
       this.#throwIfCancelled()
       this.#context.emit(added)

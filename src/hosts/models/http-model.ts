@@ -76,6 +76,7 @@ export function httpModel(options: HttpModelOptions): Pick<Host, "llmCall"> {
   const redact = redactor([apiKey ?? "", ...Object.values(headers ?? {}), ...searchParams.values()])
   const fixed: Omit<Endpoint, "url"> = {
     headers: requestHeaders(options, stream),
+    stream,
     fetch: options.fetch ?? ((input, init) => fetch(input, init)),
     timeoutMs,
     firstByteTimeoutMs: options.firstByteTimeoutMs ?? Number.POSITIVE_INFINITY,

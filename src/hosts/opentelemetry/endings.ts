@@ -1,38 +1,41 @@
 import type { Attributes } from "@opentelemetry/api"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { Done } from "../../wire/effect.ts"
-import type { TurnEvent } from "../../wire/event.ts"
+import type { Outcome, TurnEvent } from "../../wire/event.ts"
 import type { LlmResponse, TokenUsage } from "../../wire/llm.ts"
-import type { ExecResponse } from "../../wire/tool.ts"
+import type { ExecResponse, ToolFailure } from "../../wire/tool.ts"
 import { LlmCallError, type Recovered, type Suspended, type ToolAnswer } from "../host.ts"
 import { costOf, type TokenPrices } from "../models/prices.ts"
 import { llmFailureOf, messageOf, toolFailureOf } from "../run/failures.ts"
-import { finishReason, outputMessages } from "./content.ts"
-import { type Ending, exceptionOf } from "./spans.ts"
+import { finishReason, outputMessages, usageAttributes } from "./content.ts"
+import { errorType, failureType, OTHER, thrownType } from "./conventions.ts"
+import type { Ending, Tracing } from "./spans.ts"
 
 /** How a model call's span ends for a response. The run loop turns an invalid one into a failure with the same code. */
-export function answeredCall(response: LlmResponse, captureContent: boolean): Ending {
+export function answeredCall(response: LlmResponse, { captureContent, names }: Tracing): Ending {
   const usage: TokenUsage | undefined = response?.usage
   if (usage === undefined) return { error: { type: "invalid_llm_response", message: "The model's answer cannot be used." } }
-  const { terminalReason, producer, retriedUsage, terminalDiagnostic = "The provider ended its answer with an error." } = response
+  const { terminalReason, retriedUsage, terminalDiagnostic = "The provider ended its answer with an error." } = response
   return {
     usage,
     ...(retriedUsage && { retriedUsage }),
     attributes: {
+      ...usageAttributes(usage, names),
       "gen_ai.response.finish_reasons": [finishReason(terminalReason)],
-      ...(producer !== undefined && { "gen_ai.response.model": producer.model }),
-      ...(producer?.responseId !== undefined && { "gen_ai.response.id": producer.responseId }),
-      ...(captureContent && { "gen_ai.output.messages": outputMessages(response) }),
+      ...producerAttributes(response),
+      ...(captureContent && { "gen_ai.output.messages": outputMessages(response, names) }),
     },
     ...(terminalReason === "provider_error" && { error: { type: terminalReason, message: terminalDiagnostic } }),
   }
 }
 
-export function failedCall(thrown: unknown): Ending {
-  const { code, terminalReason, message, usage = said(thrown)?.usage, retriedUsage = said(thrown)?.retriedUsage } = llmFailureOf(thrown)
-  const used = { ...(usage && { usage }), ...(retriedUsage && { retriedUsage }) }
-  if (terminalReason === "cancelled") return { cancelled: true, ...used }
-  return { ...used, error: { type: code ?? terminalReason, message, exception: exceptionOf(thrown) } }
+export function failedCall(thrown: unknown, { names }: Tracing): Ending {
+  const failure = llmFailureOf(thrown)
+  const { terminalReason, message, usage = said(thrown)?.usage, retriedUsage = said(thrown)?.retriedUsage } = failure
+  const attributes = { ...(usage && usageAttributes(usage, names)), ...producerAttributes(said(thrown)), "gen_ai.response.finish_reasons": ["error"] }
+  const used = { attributes, ...(usage && { usage }), ...(retriedUsage && { retriedUsage }) }
+  if (terminalReason === "cancelled") return { ...used, cancelled: true }
+  return { ...used, error: { type: failureType(failure), message, exception: { thrown } } }
 }
 
 /** What the model said before its call failed. The turn charges its usage where the failure has none. */
@@ -43,6 +46,14 @@ function said(thrown: unknown): LlmResponse | undefined {
 /** The model that answered, as far as it is known, or the one that was asked for. */
 export function producerOf(thrown: unknown, asked: string): string {
   return said(thrown)?.producer?.model ?? asked
+}
+
+/** Who answered, and the provider's id of the answer. */
+function producerAttributes({ producer }: Pick<LlmResponse, "producer"> = {}): Attributes {
+  return {
+    ...(producer !== undefined && { "gen_ai.response.model": producer.responseModel ?? producer.model }),
+    ...(producer?.responseId !== undefined && { "gen_ai.response.id": producer.responseId }),
+  }
 }
 
 /** The ending of a model call with its cost, where the prices of the model are known. The failed attempts in the call count, too. */
@@ -63,7 +74,7 @@ export function ranTool(answer: ToolAnswer, captureContent: boolean): Ending {
       return captureContent ? { attributes: { "gen_ai.tool.call.result": JSON.stringify(output.value) } } : {}
     case "failure": {
       const { code, message } = output.failure
-      return { error: { type: code, message, exception: { name: code, message } } }
+      return { error: { type: errorType(code), message, exception: {} } }
     }
     case "pending":
       return { attributes: { "turn_machine.tool.pending": output.token } }
@@ -76,22 +87,35 @@ export function ranTool(answer: ToolAnswer, captureContent: boolean): Ending {
 
 export function failedTool(thrown: unknown): Ending {
   const { code, message } = toolFailureOf(thrown)
-  return { error: { type: code, message, exception: exceptionOf(thrown) } }
+  return { error: { type: errorType(code), message, exception: { thrown } } }
+}
+
+/** How the span of a call ends that no tool ran. */
+export function refusedTool({ code, message }: ToolFailure): Ending {
+  return { error: { type: errorType(code), message } }
 }
 
 /** How the span of any other executor ends for an error. */
 export function failedWork(thrown: unknown): Ending {
-  return { error: { type: "executor_threw", message: messageOf(thrown), exception: exceptionOf(thrown) } }
+  return { error: { type: "executor_threw", message: messageOf(thrown), exception: { thrown } } }
+}
+
+/** How the span of code ends that threw: its error may be one of the code itself. */
+export function failedCode(thrown: unknown): Ending {
+  return { error: { type: "executor_threw", message: messageOf(thrown), exception: { thrown, ofCode: true } } }
 }
 
 export function recoveredCall(recovered: Recovered<unknown>): Ending {
   return { attributes: { "turn_machine.recovered": recovered === undefined ? "unknown" : recovered.ran ? "ran" : "not_run" } }
 }
 
-export function answeredCode({ error, observations }: ExecResponse, captureContent: boolean): Ending {
+export function answeredCode({ error, observations, toolCalls }: ExecResponse, captureContent: boolean): Ending {
   return {
-    ...(captureContent && { attributes: { "turn_machine.code.observations": [...observations] } }),
-    ...(error !== undefined && { error: { type: "code_failed", message: error, exception: { name: "code_failed", message: error } } }),
+    attributes: {
+      ...(toolCalls.length > 0 && { "turn_machine.code.tool_calls": toolCalls.length }),
+      ...(captureContent && { "turn_machine.code.observations": [...observations] }),
+    },
+    ...(error !== undefined && { error: { type: "code_failed", message: error, exception: { ofCode: true } } }),
   }
 }
 
@@ -104,12 +128,24 @@ export function outcomeOf({ outcome, iteration }: Done): Ending {
     case "agent_frame_switch":
       return { attributes }
     case "stopped": {
-      const { type } = outcome.stop
+      const { stop } = outcome
+      const { type } = stop
       const stopped = { ...attributes, "turn_machine.outcome.stop": type }
       if (type === "cancelled") return { attributes: stopped, cancelled: true }
-      return { attributes: stopped, error: { type, message: `The turn was stopped: ${type}.` } }
+      return { attributes: stopped, error: { type: stopType(stop), message: `The turn was stopped: ${type}.` } }
     }
   }
+}
+
+type Stop = Extract<Outcome, { type: "stopped" }>["stop"]
+
+/** The code of the failure that stopped a turn, or else the kind of the stop. */
+function stopType(stop: Stop): string {
+  const { error, type } = stop
+  const value = type === "tool_error" ? stop.value : undefined
+  const code = error?.code ?? (typeof value === "object" && value !== null && "code" in value ? value.code : undefined)
+  const known = errorType(code)
+  return known === OTHER ? type : known
 }
 
 /** How a turn's span ends for a run that was suspended: not an error, and not the end of the turn. */
@@ -126,8 +162,7 @@ export function suspendedRun({ held, pending }: Suspended, { iteration }: TurnMa
 
 /** How a turn's span ends if the run rejects, because the host could not record or report something. */
 export function rejected(thrown: unknown): Ending {
-  const type = thrown instanceof Error ? thrown.name : "_OTHER"
-  return { error: { type, message: messageOf(thrown), exception: exceptionOf(thrown) } }
+  return { error: { type: thrownType(thrown), message: messageOf(thrown), exception: { thrown } } }
 }
 
 /** The event of a turn's span for a call that waits for a decision, for a decision, and for work that continues outside. */

@@ -1,31 +1,21 @@
-import { type Attributes, type Meter, SpanKind, type Tracer, trace } from "@opentelemetry/api"
+import { type Attributes, type Context, type Meter, SpanKind, type Tracer, trace } from "@opentelemetry/api"
 import { since } from "../../drivers/goal/goal.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
-import { type MarkedBreak, PrefixWatch } from "../../replay/prefix.ts"
-import type { Checkpoint, Done, ExecCode, SyncExecutionSurface } from "../../wire/effect.ts"
+import type { Done } from "../../wire/effect.ts"
 import type { GoalOutput } from "../../wire/goal.ts"
-import type { PendingToolCall } from "../../wire/tool.ts"
-import { type EffectContext, type Host, type RunOptions, type RunToEndOptions, type Suspended, type SuspendOptions, wrapHost } from "../host.ts"
+import type { Host, RunOptions, RunToEndOptions, Suspended, SuspendOptions, TurnLog } from "../host.ts"
 import type { TokenPrices } from "../models/prices.ts"
 import { runTurn } from "../run/run-turn.ts"
-import { requestAttributes } from "./content.ts"
-import {
-  answeredCall,
-  answeredCode,
-  failedCall,
-  failedTool,
-  failedWork,
-  outcomeOf,
-  priced,
-  producerOf,
-  ranTool,
-  recoveredCall,
-  rejected,
-  steeringEvent,
-  suspendedRun,
-} from "./endings.ts"
+import { turnUsageAttributes } from "./content.ts"
+import { namesOf, type Semconv } from "./conventions.ts"
+import { outcomeOf, rejected, suspendedRun } from "./endings.ts"
 import { TelemetryMetrics } from "./metrics.ts"
-import { active, inSpan, QuietSpan, quietly, type SpannedWork, within } from "./spans.ts"
+import { quietly } from "./quietly.ts"
+import { active, type Ending, QuietSpan, type Tracing, traceparentOf, within } from "./spans.ts"
+import { type HostTracing, measured, tracedHost } from "./traced-host.ts"
+import { TracedTurn } from "./traced-turn.ts"
+
+export type { Semconv } from "./conventions.ts"
 
 /** The name of the global tracer and meter. */
 const SCOPE = "turn-machine"
@@ -36,8 +26,15 @@ export interface OpenTelemetryOptions {
   readonly provider: string
   /** The agent's name, as `gen_ai.agent.name` and in the name of the turn's span. */
   readonly agentName?: string
-  /** Also records prompts, answers, arguments, results and code. Error messages are always recorded. Default `false`. */
+  /** Also records prompts, answers, arguments, results and code. Default `false`. */
   readonly captureContent?: boolean
+  /**
+   * Also records the messages of errors, which may quote what was said or run. Without them, an error has its code (`error.type`), its name
+   * and the places in its stack. Default: as `captureContent`.
+   */
+  readonly captureErrorMessages?: boolean
+  /** Which version's names are recorded. Default `genai-0.1`, the current conventions. */
+  readonly semconv?: Semconv
   /**
    * The prices of a model, such as `pricesOf` of `turn-machine/hosts`: then each model call has its cost, in US dollars, as
    * `turn_machine.cost.usd`, and the metric of the same name adds them up. Default: no costs.
@@ -63,202 +60,78 @@ export interface OpenTelemetry {
   /** Wraps a host so that each call of an executor is a child of the active span: for a loop of your own, or `runJudge`. */
   traced(host: Host): Host
   /**
-   * Records each `metric` among the outputs of a goal, under its name and with its tags. Pass it the outputs of `changeGoal`, and
+   * Records each `metric` among the outputs of a goal, as `turn_machine.goal.*`. Pass it the outputs of `changeGoal`, and
    * `goalChanges(eventDelta, …)` for changes within a turn.
    */
   recordGoal(outputs: readonly GoalOutput[]): void
 }
 
-/** A turn that runs in a span. */
-interface TracedTurn {
-  readonly span: QuietSpan
-  readonly machine: TurnMachine
-  /** The effect that an earlier process may have performed in part. */
-  readonly redelivered: number | undefined
-  readonly conversationId: string | undefined
-  readonly prefixes: PrefixWatch
-}
+/** The span in which a machine ran last, for another run of the same machine without a journal. */
+const LAST_TRACES = new WeakMap<TurnMachine, string>()
 
 /**
- * Reports turns to OpenTelemetry: their model calls, tools, durations, tokens and failures.
+ * Reports turns to OpenTelemetry: their model calls, tools, durations, tokens, costs and failures.
  *
  *     const telemetry = openTelemetry({ provider: "openai" })
  *     const done = await telemetry.runTurn(machine, host, options)
  *
- * Names follow the GenAI conventions in release 1.41.0 of OpenTelemetry's semantic conventions, which have the status Development there.
+ * Names follow the GenAI conventions, which have the status Development: release 0.1.0 by default, and with `semconv` the names before it.
  * Other names begin with `turn_machine.`.
- * @see docs/integrate-a-host.md#telemetry
- * @see https://github.com/open-telemetry/semantic-conventions/tree/v1.41.0/docs/gen-ai
+ * @throws {TypeError} a `semconv` that is not known
+ * @see docs/telemetry.md
+ * @see https://github.com/open-telemetry/semantic-conventions-genai/tree/v0.1.0/docs/gen-ai
  */
 export function openTelemetry(options: OpenTelemetryOptions): OpenTelemetry {
-  const { provider, agentName, captureContent = false } = options
+  const { provider, agentName, captureContent = false, captureErrorMessages = captureContent } = options
+  const names = namesOf(options.semconv ?? "genai-0.1")
   const tracer = options.tracer ?? quietly(() => trace.getTracer(SCOPE))
-  const metrics = new TelemetryMetrics(options.meter, SCOPE)
-
-  function work<Answer>(
-    effect: EffectContext,
-    turn: TracedTurn | undefined,
-    rest: Pick<SpannedWork<Answer>, "name" | "attributes" | "execute" | "answered"> & Partial<SpannedWork<Answer>>,
-  ): Promise<Answer> {
-    return inSpan(tracer, {
-      kind: SpanKind.INTERNAL,
-      parent: turn?.span.context ?? active(),
-      failed: failedWork,
-      ...rest,
-      effect,
-      attributes: () => ({ ...rest.attributes(), ...effectAttributes(effect, turn) }),
-    })
-  }
-
-  function traced(host: Host, turn?: TracedTurn): Host {
-    return wrapHost(host, {
-      llmCall(next, effect, context) {
-        const { request, purpose } = effect
-        const conversationId = turn?.conversationId ?? request.sessionId
-        const known = {
-          "gen_ai.request.model": request.model,
-          ...(conversationId !== undefined && { "gen_ai.conversation.id": conversationId }),
-        }
-        turn?.span.set(() => known)
-        const operation = { "gen_ai.operation.name": "chat", "gen_ai.provider.name": provider, "gen_ai.request.model": request.model }
-        const broken = turn && quietly(() => turn.prefixes.next(turn.machine.turn))
-        if (broken !== undefined) metrics.prefixBreak(broken, operation)
-        return work(context, turn, {
-          name: `chat ${request.model}`,
-          kind: SpanKind.CLIENT,
-          attributes: () => ({
-            ...operation,
-            ...known,
-            ...requestAttributes(request, captureContent),
-            ...(purpose !== undefined && { "turn_machine.llm.purpose": purpose }),
-            ...(broken && prefixAttributes(broken)),
-          }),
-          execute: (inner) => next(effect, inner),
-          answered: (response) => priced(answeredCall(response, captureContent), response?.producer?.model ?? request.model, options.prices),
-          failed: (thrown) => priced(failedCall(thrown), producerOf(thrown, request.model), options.prices),
-          measure(seconds, { costUsd, usage, ...ending }) {
-            metrics.duration(seconds, operation, ending)
-            if (usage !== undefined) metrics.tokens(usage, operation)
-            if (costUsd !== undefined) metrics.cost(costUsd, operation)
-          },
-        })
-      },
-      tools: {
-        call: (next, call, context) =>
-          work(context, turn, {
-            name: `execute_tool ${call.toolName}`,
-            attributes: () => ({
-              "gen_ai.operation.name": "execute_tool",
-              ...toolAttributes(call),
-              ...(captureContent && { "gen_ai.tool.call.arguments": JSON.stringify(call.args) }),
-            }),
-            execute: (inner) => next(call, inner),
-            answered: (answer) => ranTool(answer, captureContent),
-            failed: failedTool,
-            measure: (seconds, ending) => metrics.duration(seconds, { "gen_ai.operation.name": "execute_tool" }, ending),
-          }),
-        recover: (next, call, context) =>
-          work(context, turn, {
-            name: `recover_tool ${call.toolName}`,
-            attributes: () => toolAttributes(call),
-            execute: (inner) => next(call, inner),
-            answered: (recovered) => recoveredCall(recovered),
-          }),
-        resume: (next, call, context) =>
-          work(context, turn, {
-            name: `resume_tool ${call.toolName}`,
-            attributes: () => toolAttributes(call),
-            execute: (inner) => next(call, inner),
-            answered: (answer) => (answer === undefined ? {} : ranTool(answer, captureContent)),
-          }),
-        cancel: (next, call, context) =>
-          work(context, turn, {
-            name: `cancel_tool ${call.toolName}`,
-            attributes: () => toolAttributes(call),
-            execute: (inner) => next(call, inner),
-            answered: (answer) => (answer === undefined ? {} : ranTool(answer, captureContent)),
-          }),
-      },
-      code: {
-        run: (next, effect, context) =>
-          work(context, turn, {
-            name: "exec_code",
-            attributes: () => codeAttributes(effect, captureContent),
-            execute: (inner) => next(effect, inner),
-            answered: (answer) => answeredCode(answer, captureContent),
-          }),
-        recover: (next, effect, context) =>
-          work(context, turn, {
-            name: "recover_code",
-            attributes: () => codeAttributes(effect, captureContent),
-            execute: (inner) => next(effect, inner),
-            answered: (recovered) => recoveredCall(recovered),
-          }),
-      },
-      // A host without a checkpoint handler does no work, so it has no span.
-      ...(host.checkpoint !== undefined && {
-        checkpoint: (next: NonNullable<Host["checkpoint"]>, effect: Checkpoint, context: EffectContext) =>
-          work(context, turn, {
-            name: `checkpoint ${effect.checkpoint}`,
-            attributes: () => ({}),
-            execute: (inner) => next(effect, inner),
-            answered: () => ({}),
-          }),
-      }),
-      decide: (next, held, context) =>
-        work(context, turn, {
-          name: "decide",
-          attributes: () => ({ "turn_machine.held_calls": held.length }),
-          execute: (inner) => next(held, inner),
-          answered: (decisions) => ({ attributes: { "turn_machine.decisions": decisions?.length ?? 0 } }),
-        }),
-      ...(host.syncExecutionSurface !== undefined && {
-        syncExecutionSurface: (next: NonNullable<Host["syncExecutionSurface"]>, effect: SyncExecutionSurface, context: EffectContext) =>
-          work(context, turn, {
-            name: "sync_execution_surface",
-            attributes: () => ({}),
-            execute: (inner) => next(effect, inner),
-            answered: () => ({}),
-          }),
-      }),
-    })
-  }
+  const tracing: Tracing = { tracer, names, captureContent, captureErrorMessages }
+  const metrics = new TelemetryMetrics(options.meter, SCOPE, names)
+  const agent: Attributes = agentName === undefined ? {} : { "gen_ai.agent.name": agentName }
+  const hosts: HostTracing = { tracing, metrics, provider, agent, prices: options.prices }
 
   const run = async (
     machine: TurnMachine,
     host: Host,
     { conversationId, ...options }: TracedRunOptions & SuspendOptions = {},
   ): Promise<Done | Suspended> => {
+    const { journal, onEvent } = options
     // A journal without a turn throws here. The run reports that.
-    const turnId = options.turnId ?? quietly(() => options.journal?.turnId)
-    const operation = {
-      "gen_ai.operation.name": "invoke_agent",
-      "gen_ai.provider.name": provider,
-      ...(agentName !== undefined && { "gen_ai.agent.name": agentName }),
-    }
-    const above = quietly(() => options.journal?.parent)
-    const span = new QuietSpan(tracer, {
-      link: above?.trace,
+    const turnId = options.turnId ?? quietly(() => journal?.turnId)
+    const above = quietly(() => journal?.parent)
+    const tags: Attributes = { ...agent, "gen_ai.provider.name": provider, "gen_ai.request.model": machine.model }
+    const span = new QuietSpan(tracing, {
+      links: [above?.trace, quietly(() => journal?.lastTrace) ?? LAST_TRACES.get(machine)],
       name: agentName === undefined ? "invoke_agent" : `invoke_agent ${agentName}`,
       kind: SpanKind.INTERNAL,
       parent: active(),
       attributes: () => ({
-        ...operation,
+        "gen_ai.operation.name": "invoke_agent",
+        ...tags,
         ...(conversationId !== undefined && { "gen_ai.conversation.id": conversationId }),
         ...(turnId !== undefined && { "turn_machine.turn.id": turnId }),
         ...(above !== undefined && { "turn_machine.parent.turn.id": above.turnId, "turn_machine.parent.call.id": above.callId }),
         ...(machine.state !== "preparing" && { "turn_machine.resumed": true }),
       }),
     })
+    remember(machine, journal, span.context)
     const before = machine.usage
-    const turn: TracedTurn = { span, machine, redelivered: machine.outstanding?.id, conversationId, prefixes: new PrefixWatch() }
-    const end = (describe: Parameters<QuietSpan["end"]>[0]): void => {
-      // Tokens that a resumed turn used earlier were reported then.
-      const ended = span.end(() => ({ ...describe(), usage: since(before, machine.usage) }))
-      if (ended !== undefined) metrics.duration(ended.seconds, operation, ended.ending)
+    const turn = new TracedTurn(span, machine, conversationId)
+    const reporting = { tracing, metrics, tags: { agent, turn: tags } }
+    const end = (describe: () => Ending): void => {
+      const ended = span.end(() => {
+        const { attributes, ...ending } = describe()
+        // Tokens that a resumed turn used earlier were reported then.
+        return { ...ending, attributes: { ...attributes, ...turnUsageAttributes(since(before, machine.usage), names) } }
+      })
+      if (ended !== undefined) metrics.agent(measured(ended.seconds, ended.ending), turn, tags)
+    }
+    const watched: RunOptions["onEvent"] = (event) => {
+      quietly(() => turn.watch(event, reporting))
+      return onEvent?.(event)
     }
     try {
-      const result = await within(span.context, () => runTurn(machine, traced(host, turn), { ...options, onEvent: watched(span, options.onEvent) }))
+      const result = await within(span.context, () => runTurn(machine, tracedHost(host, hosts, turn), { ...options, onEvent: watched }))
       end(() => (result.type === "suspended" ? suspendedRun(result, machine) : outcomeOf(result)))
       return result
     } catch (thrown) {
@@ -268,42 +141,17 @@ export function openTelemetry(options: OpenTelemetryOptions): OpenTelemetry {
   }
 
   return {
-    traced: (host) => traced(host),
-    recordGoal: (outputs) => metrics.goal(outputs),
+    traced: (host) => tracedHost(host, hosts),
+    recordGoal: (outputs) => metrics.goal(outputs, { ...agent, "gen_ai.provider.name": provider }),
     // The run loop suspends only where the options allow it.
     runTurn: run as OpenTelemetry["runTurn"],
   }
 }
 
-/** Records requests for a decision, decisions and redirections as events of the turn's span. */
-function watched(span: QuietSpan, onEvent: RunOptions["onEvent"]): NonNullable<RunOptions["onEvent"]> {
-  return (event) => {
-    const [name, attributes] = steeringEvent(event) ?? []
-    if (name !== undefined) span.event(name, () => attributes ?? {})
-    return onEvent?.(event)
-  }
-}
-
-function effectAttributes({ effectId, idempotencyKey }: EffectContext, turn: TracedTurn | undefined): Attributes {
-  return {
-    "turn_machine.effect.id": effectId,
-    ...(idempotencyKey !== undefined && { "turn_machine.idempotency_key": idempotencyKey }),
-    ...(turn && { "turn_machine.iteration": turn.machine.iteration }),
-    ...(turn?.redelivered === effectId && { "turn_machine.redelivered": true }),
-  }
-}
-
-function prefixAttributes({ at, reason, marked }: MarkedBreak): Attributes {
-  return { "turn_machine.prefix.at": at, "turn_machine.prefix.reason": reason, "turn_machine.prefix.marked": marked }
-}
-
-function codeAttributes({ language, code }: ExecCode, captureContent: boolean): Attributes {
-  return {
-    ...(language !== undefined && { "turn_machine.code.language": language }),
-    ...(captureContent && { "turn_machine.code.text": code }),
-  }
-}
-
-function toolAttributes({ callId, toolName }: PendingToolCall): Attributes {
-  return { "gen_ai.tool.name": toolName, "gen_ai.tool.call.id": callId, "gen_ai.tool.type": "function" }
+/** Notes in which span a run is, so that the next run of the turn can link to it, in this process or another. */
+function remember(machine: TurnMachine, journal: TurnLog | undefined, context: Context): void {
+  const trace = traceparentOf(context)
+  if (trace === undefined || machine.done) return
+  LAST_TRACES.set(machine, trace)
+  quietly(() => journal?.traced?.(trace))
 }

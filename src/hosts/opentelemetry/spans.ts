@@ -2,8 +2,6 @@ import {
   type Attributes,
   type Context,
   context as contexts,
-  diag,
-  type Exception,
   isSpanContextValid,
   type Link,
   ROOT_CONTEXT,
@@ -17,9 +15,21 @@ import type { TurnEvent } from "../../wire/event.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
 import { wrapMembers } from "../../wrap.ts"
 import type { ChildPlace, EffectContext } from "../host.ts"
-import { messageOf } from "../run/failures.ts"
 import { onAbort } from "../timers.ts"
-import { usageAttributes } from "./content.ts"
+import type { ChunkClock } from "./chunks.ts"
+import { errorType, type Names } from "./conventions.ts"
+import { bareException, type SpanError, wholeException } from "./exceptions.ts"
+import { quietly } from "./quietly.ts"
+
+/** Where spans go, and what they may hold. */
+export interface Tracing {
+  readonly tracer: Tracer | undefined
+  readonly names: Names
+  /** Also records prompts, answers, arguments, results and code. */
+  readonly captureContent: boolean
+  /** Also records the messages of errors. */
+  readonly captureErrorMessages: boolean
+}
 
 /** The result of a span's work. */
 export interface Ending {
@@ -33,50 +43,26 @@ export interface Ending {
   readonly cancelled?: true
 }
 
-/** An error of a span. Without an exception, only the span's status has it. */
-export interface SpanError {
-  readonly type: string
-  readonly message: string
-  readonly exception?: Exception
-}
-
-/** A thrown value as OpenTelemetry accepts it: an error with its stack, anything else as text. */
-export function exceptionOf(thrown: unknown): Exception {
-  return thrown instanceof Error ? thrown : messageOf(thrown)
-}
-
 /** The start of a span. */
 export interface SpanStart {
   readonly name: string
   readonly kind: SpanKind
   readonly attributes: () => Attributes
   readonly parent: Context
-  /** Another span that led to this one, as `traceparent`. One that is the parent is not linked. */
-  readonly link?: string | undefined
+  /** Other spans that led to this one, as `traceparent`. One that is the parent is not linked. */
+  readonly links?: readonly (string | undefined)[]
 }
 
 /** A call of one executor, and how its result ends the span. */
 export interface SpannedWork<Answer> extends SpanStart {
   readonly effect: EffectContext
+  /** Of a model call: measures its answer as it arrives. */
+  readonly clock?: ChunkClock
   execute(effect: EffectContext): Promise<Answer>
   answered(answer: Answer): Ending
   failed(thrown: unknown): Ending
   /** Called once, when the span has ended. */
   measure?(seconds: number, ending: Ending): void
-}
-
-/** Runs telemetry code. An error goes to OpenTelemetry's own log and never fails the turn. */
-export function quietly<Value>(run: () => Value): Value | undefined {
-  try {
-    return run()
-  } catch (error) {
-    try {
-      diag.warn("turn-machine: telemetry failed", messageOf(error))
-    } catch {
-      // The log failed as well.
-    }
-    return undefined
-  }
 }
 
 /** The active context of the caller. */
@@ -88,13 +74,17 @@ export function active(): Context {
 export class QuietSpan {
   /** Spans that are started in this context are children of this one. */
   readonly context: Context
+  readonly #tracing: Tracing
   readonly #span: Span | undefined
   readonly #startedAt: number = performance.now()
   #ended = false
 
-  constructor(tracer: Tracer | undefined, { name, kind, attributes, parent, link }: SpanStart) {
-    const links = quietly(() => linksTo(link, parent)) ?? []
-    const span = quietly(() => tracer?.startSpan(name, { kind, attributes: quietly(attributes) ?? {}, ...(links.length > 0 && { links }) }, parent))
+  constructor(tracing: Tracing, { name, kind, attributes, parent, links = [] }: SpanStart) {
+    this.#tracing = tracing
+    const linked = links.flatMap((link) => quietly(() => linksTo(link, parent)) ?? [])
+    const span = quietly(() =>
+      tracing.tracer?.startSpan(name, { kind, attributes: quietly(attributes) ?? {}, ...(linked.length > 0 && { links: linked }) }, parent),
+    )
     this.#span = span
     this.context = (span && quietly(() => trace.setSpan(parent, span))) ?? parent
   }
@@ -113,29 +103,32 @@ export class QuietSpan {
     this.#ended = true
     const seconds = (performance.now() - this.#startedAt) / 1_000
     const ending = quietly(describe) ?? {}
-    const { attributes, usage, cancelled, error } = ending
+    const { attributes, cancelled, error } = ending
     quietly(() => {
       this.#span?.setAttributes({
         ...attributes,
-        ...(usage && usageAttributes(usage)),
         ...(cancelled && { "turn_machine.cancelled": true }),
         ...(error && { "error.type": error.type }),
       })
     })
-    if (error !== undefined) {
-      const { exception, message } = error
-      if (exception !== undefined) quietly(() => this.#span?.recordException(exception))
-      quietly(() => this.#span?.setStatus({ code: SpanStatusCode.ERROR, message }))
-    }
+    if (error !== undefined) this.#fail(error)
     quietly(() => this.#span?.end())
     return { seconds, ending }
   }
+
+  #fail(error: SpanError): void {
+    const { exception, message } = error
+    const { captureErrorMessages } = this.#tracing
+    if (exception !== undefined)
+      quietly(() => this.#span?.recordException(captureErrorMessages ? wholeException(error, exception) : bareException(error, exception)))
+    quietly(() => this.#span?.setStatus({ code: SpanStatusCode.ERROR, ...(captureErrorMessages && { message }) }))
+  }
 }
 
-function linksTo(traceparent: string | undefined, parent: Context): Link[] | undefined {
+function linksTo(traceparent: string | undefined, parent: Context): Link[] {
   const [, traceId = "", spanId = "", flags = ""] = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/.exec(traceparent ?? "") ?? []
   const context = { traceId, spanId, traceFlags: Number.parseInt(flags, 16), isRemote: true }
-  if (!isSpanContextValid(context) || trace.getSpanContext(parent)?.spanId === spanId) return undefined
+  if (!isSpanContextValid(context) || trace.getSpanContext(parent)?.spanId === spanId) return []
   return [{ context }]
 }
 
@@ -147,17 +140,18 @@ export function traceparentOf(context: Context): string | undefined {
 }
 
 /** Runs an executor in a span. Its answer or error is passed on unchanged. */
-export async function inSpan<Answer>(tracer: Tracer | undefined, work: SpannedWork<Answer>): Promise<Answer> {
-  const { effect } = work
-  const span = new QuietSpan(tracer, work)
+export async function inSpan<Answer>(tracing: Tracing, work: SpannedWork<Answer>): Promise<Answer> {
+  const { clock, effect } = work
+  const span = new QuietSpan(tracing, work)
   const end = (describe: () => Ending): void => {
     const ended = span.end(describe)
     if (ended !== undefined) quietly(() => work.measure?.(ended.seconds, ended.ending))
   }
   // Later results of the executor are dropped, and it may never return.
-  const cutOff = (): void => end(() => ({ cancelled: true }))
+  const cutOff = (): void => end(() => ({ cancelled: true, ...(clock && { attributes: clock.attributes }) }))
   const emit = (next: EffectContext["emit"], event: TurnEvent): void => {
-    if (event.type === "retry_status") span.event("turn_machine.retry", () => retryAttributes(event))
+    if (event.type === "retry_status") span.event("turn_machine.retry", () => retryAttributes(event, tracing.captureErrorMessages))
+    else clock?.emitted(event)
     next(event)
   }
   const stopWaiting = onAbort(effect.signal, cutOff)
@@ -168,8 +162,9 @@ export async function inSpan<Answer>(tracer: Tracer | undefined, work: SpannedWo
       const place = next(name)
       return trace === undefined ? place : { ...place, parent: { ...place.parent, trace } }
     }
-    const patch = { emit, ...(effect.child !== undefined && { child }) }
-    const answer = await within(span.context, () => work.execute(wrapMembers(effect, patch)))
+    const patch = { emit, ...(effect.child !== undefined && { child }), ...clock?.patch }
+    const context = wrapMembers(effect, patch, clock === undefined ? {} : UNMEASURED)
+    const answer = await within(span.context, () => work.execute(context))
     end(() => work.answered(answer))
     return answer
   } catch (thrown) {
@@ -180,6 +175,9 @@ export async function inSpan<Answer>(tracer: Tracer | undefined, work: SpannedWo
     stopWaiting()
   }
 }
+
+/** What a model client calls in a host without other telemetry. */
+const UNMEASURED = { sent: () => {}, received: () => {} }
 
 /** Runs a function in a context. It runs exactly once, even if the context manager fails. */
 export async function within<Value>(context: Context, run: () => Promise<Value>): Promise<Value> {
@@ -193,13 +191,13 @@ export async function within<Value>(context: Context, run: () => Promise<Value>)
   return running ?? started()
 }
 
-function retryAttributes(event: Extract<TurnEvent, { type: "retry_status" }>): Attributes {
+function retryAttributes(event: Extract<TurnEvent, { type: "retry_status" }>, captureErrorMessages: boolean): Attributes {
   const { attempt, maxAttempts, waitSeconds, reason, envelope } = event
   return {
     "turn_machine.retry.attempt": attempt,
     "turn_machine.retry.max_attempts": maxAttempts,
     "turn_machine.retry.wait_s": waitSeconds,
-    "turn_machine.retry.reason": reason,
-    ...(envelope?.code !== undefined && { "error.type": envelope.code }),
+    ...(captureErrorMessages && { "turn_machine.retry.reason": reason }),
+    ...(envelope?.code !== undefined && { "error.type": errorType(envelope.code) }),
   }
 }

@@ -21,6 +21,7 @@ export class Answer {
   readonly #options: DecodeOptions
   readonly #redact: (text: string) => string
   #id: string | undefined
+  #model = ""
   #stopReason: string | undefined
   #explanation = ""
   #container = ""
@@ -45,6 +46,7 @@ export class Answer {
       return
     }
     this.#id = id
+    this.#model = stringOf(message["model"])
     this.usage = mergeUsage(this.usage, message["usage"])
     this.addStop(message)
   }
@@ -177,6 +179,7 @@ export class Answer {
       providerUsage: this.usage,
       producer,
       responseId: this.#redact(this.#id ?? ""),
+      responseModel: this.#redact(this.#model),
     })
     return { ...response, ...this.#compaction() }
   }

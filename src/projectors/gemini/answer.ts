@@ -32,6 +32,8 @@ type Piece = TextPiece | OpaquePiece | CallSoFar
 export class Answer {
   /** The provider's id of the answer. */
   id = ""
+  /** The provider's name of the model that answers. */
+  model = ""
   failure: LlmFailure | undefined
   /** Figures of the usage so far: each chunk has those of the whole answer until then. */
   usage: Readonly<Record<string, unknown>> | undefined
@@ -197,7 +199,14 @@ export class Answer {
   #response(parts: readonly OutputPart[], terminalReason: TerminalReason): LlmResponse {
     const { producer } = this.#options
     const usage = readGeminiUsage(this.usage)
-    return responseOf(parts, { terminalReason, usage, providerUsage: this.usage, producer, responseId: this.#redact(this.id) })
+    return responseOf(parts, {
+      terminalReason,
+      usage,
+      providerUsage: this.usage,
+      producer,
+      responseId: this.#redact(this.id),
+      responseModel: this.#redact(this.model),
+    })
   }
 }
 

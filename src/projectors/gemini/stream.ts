@@ -79,6 +79,7 @@ export class GeminiStream implements WireStream {
       return []
     }
     answer.id ||= stringOf(chunk["responseId"])
+    answer.model ||= stringOf(chunk["modelVersion"])
     answer.addPromptFeedback(chunk["promptFeedback"])
     const { candidates = [], usageMetadata } = chunk
     answer.addUsage(usageMetadata)
@@ -126,6 +127,7 @@ export function geminiResponse(body: unknown, options: DecodeOptions = {}): LlmR
     return answer.result()
   }
   answer.id = stringOf(body["responseId"])
+  answer.model = stringOf(body["modelVersion"])
   answer.addUsage(body["usageMetadata"])
   answer.addPromptFeedback(body["promptFeedback"])
   const { candidates } = body

@@ -47,6 +47,8 @@ export class Answer {
   usage: unknown
   /** The provider's id of the answer. */
   id = ""
+  /** The provider's name of the model that answers. */
+  model = ""
   failure: LlmFailure | undefined
   /** The stream ended with `[DONE]`. */
   done = false
@@ -176,7 +178,14 @@ export class Answer {
 
   #response(parts: readonly OutputPart[], terminalReason: TerminalReason): LlmResponse {
     const { producer } = this.#options
-    return responseOf(parts, { terminalReason, usage: readUsage(this.usage), providerUsage: this.usage, producer, responseId: this.#redact(this.id) })
+    return responseOf(parts, {
+      terminalReason,
+      usage: readUsage(this.usage),
+      providerUsage: this.usage,
+      producer,
+      responseId: this.#redact(this.id),
+      responseModel: this.#redact(this.model),
+    })
   }
 
   /** The first choice and, if it has no text, the next choice that has one. */

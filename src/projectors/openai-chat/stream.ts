@@ -82,6 +82,7 @@ export class OpenAiChatStream implements WireStream {
     if (this.failed) return []
     if (!isRecord(chunk)) return this.#refuse("a chunk is not a JSON object", chunk)
     answer.id ||= stringOf(chunk["id"])
+    answer.model ||= stringOf(chunk["model"])
     answer.addUsage(chunk["usage"])
     if (isRecord(chunk["x_groq"])) answer.addUsage(chunk["x_groq"]["usage"])
     // The usage comes in a chunk without choices; vLLM has sent null for them.
@@ -150,6 +151,7 @@ export function openAiResponse(body: unknown, options: OpenAiAnswerOptions = {})
   answer.failure = answerFailure(body, options)
   if (isRecord(body)) {
     answer.id = stringOf(body["id"])
+    answer.model = stringOf(body["model"])
     answer.usage = body["usage"]
   }
   const choices = isRecord(body) ? body["choices"] : undefined

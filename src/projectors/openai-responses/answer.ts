@@ -19,6 +19,8 @@ export class Answer {
   failure: LlmFailure | undefined
   /** The provider's id of the answer. */
   id = ""
+  /** The provider's name of the model that answers. */
+  model = ""
   usage: unknown
   #ending: Ending | undefined
   readonly #options: DecodeOptions
@@ -40,6 +42,7 @@ export class Answer {
   /** Reads what a response object says of the answer, apart from its items, before the end of it. */
   describe(response: Readonly<Record<string, unknown>>): void {
     this.id = stringOf(response["id"]) || this.id
+    this.model = stringOf(response["model"]) || this.model
     if (isRecord(response["usage"])) this.usage = response["usage"]
   }
 
@@ -91,7 +94,14 @@ export class Answer {
 
   #response({ parts }: ReadOutput, terminalReason: TerminalReason): LlmResponse {
     const { producer, redact = String } = this.#options
-    return responseOf(parts, { terminalReason, usage: readUsage(this.usage), providerUsage: this.usage, producer, responseId: redact(this.id) })
+    return responseOf(parts, {
+      terminalReason,
+      usage: readUsage(this.usage),
+      providerUsage: this.usage,
+      producer,
+      responseId: redact(this.id),
+      responseModel: redact(this.model),
+    })
   }
 }
 

@@ -11,10 +11,12 @@ interface AnswerFacts {
   readonly producer: Producer | undefined
   /** The provider's id of the answer, without secrets. "": it gave none. */
   readonly responseId: string
+  /** The provider's name of the model that answered, without secrets. "": it gave none. */
+  readonly responseModel: string
 }
 
 /** Returns an answer, whose text is that of its parts. */
-export function responseOf(parts: readonly OutputPart[], { producer, responseId, terminalReason, usage, ...facts }: AnswerFacts): LlmResponse {
+export function responseOf(parts: readonly OutputPart[], { producer, terminalReason, usage, ...facts }: AnswerFacts): LlmResponse {
   const providerUsage = jsonOf(facts.providerUsage)
   let text = ""
   for (const part of parts) if (part.type === "text") text += part.text
@@ -22,8 +24,13 @@ export function responseOf(parts: readonly OutputPart[], { producer, responseId,
     text,
     parts,
     usage,
-    ...(producer !== undefined && { producer: responseId === "" ? producer : { ...producer, responseId } }),
+    ...(producer !== undefined && { producer: withResponse(producer, facts) }),
     terminalReason,
     ...(providerUsage !== undefined && providerUsage !== null && { providerUsage }),
   }
+}
+
+function withResponse(producer: Producer, { responseId, responseModel }: Pick<AnswerFacts, "responseId" | "responseModel">): Producer {
+  const isOther = responseModel !== "" && responseModel !== producer.model
+  return { ...producer, ...(responseId !== "" && { responseId }), ...(isOther && { responseModel }) }
 }

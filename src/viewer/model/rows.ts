@@ -99,6 +99,8 @@ function factsOf(row: OutlineRow): Facts {
       return { kind: "note", title: "Snapshot", detail: `iteration ${row.iteration}` }
     case "opened":
       return { kind: "note", title: "Resumed by another process", detail: "" }
+    case "traced":
+      return { kind: "note", title: "In a span", detail: inertLine(row.trace) }
     case "reconfigured":
       return { kind: "note", title: "Another configuration", detail: inertLine(`${row.driver.name} ${row.driver.version}`) }
     case "call_started":

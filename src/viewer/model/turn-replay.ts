@@ -235,6 +235,7 @@ function applied(config: CompleteTurnConfig, turn: Turn, record: JournalEntry["r
   switch (record.type) {
     case "header":
     case "opened":
+    case "traced":
     case "reconfigured":
     case "call_started":
     case "effect":

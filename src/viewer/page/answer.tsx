@@ -4,6 +4,7 @@ import type { LlmResponse, OutputPart } from "../../wire/llm.ts"
 import type { HistoryRecord, Message, Part } from "../../wire/message.ts"
 import type { CompletedToolCall } from "../../wire/tool.ts"
 import { date, duration, plural, words } from "../model/format.ts"
+import { inertLine } from "../model/inert.ts"
 import { Fold, Inert, Json, Text } from "./text.tsx"
 
 /** A record, as people read it. */
@@ -122,6 +123,8 @@ export function Answer({ record }: { readonly record: JournalRecord }): VNode | 
           <Json value={record.effect} />
         </Section>
       )
+    case "traced":
+      return <p class="muted">{inertLine(record.trace)}</p>
     case "opened":
     case "reconfigured":
     case "call_started":

@@ -33,7 +33,7 @@ describe.each(VERSIONS)("an answer of a LanguageModel%s", (version) => {
         { type: "text", text: "Hello!", providerMetadata: { openai: { itemId: "msg_1" } } },
       ],
       usage: { inputTokens: 24, cachedInputTokens: 10, cacheWriteTokens: 4, outputTokens: 9, reasoningTokens: 3 },
-      producer: { ...MOCK, responseId: "resp_1" },
+      producer: { ...MOCK, responseId: "resp_1", responseModel: "dated" },
       terminalReason: "stop",
       providerUsage: { prompt: 30 },
     })

@@ -44,7 +44,7 @@ function processOf(store = memoryJournalStore(), isDetached = false) {
   return { ...watched, store, children, run }
 }
 
-test("a child's turn is in the span of its call; resumed in another process, in the span that resumes the call, with a link to the first", async () => {
+test("a child's turn is in the span of its call; resumed in another process, in the span that resumes the call, with a link to the first, and to its own first run", async () => {
   const first = processOf()
   const suspended = (await first.run()) as Suspended
   expect(first.tree()).toBe(`
@@ -78,7 +78,11 @@ invoke_agent
 `)
   const [, , resumed] = second.spans()
   expect(resumed?.attributes["turn_machine.resumed"]).toBe(true)
-  expect(resumed?.links.map((link) => link.context)).toMatchObject([{ traceId: call.traceId, spanId: call.spanId }])
+  const before = began?.spanContext()
+  expect(resumed?.links.map((link) => link.context)).toMatchObject([
+    { traceId: call.traceId, spanId: call.spanId },
+    { traceId: before?.traceId, spanId: before?.spanId },
+  ])
 })
 
 test("a child that is cancelled in another process is in the span that cancels the call", async () => {
