@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { approvalDriver } from "../../src/drivers/approval/index.ts"
 import { readJournal } from "../../src/replay/journal.ts"
 import type { ViewedThread, ViewerData } from "../../src/viewer/data.ts"
-import { redacted } from "../../src/viewer/model/redact.ts"
+import { redactedPage } from "../../src/viewer/model/redact.ts"
 import { storedSteps } from "../../src/viewer/model/stored-steps.ts"
 import { TurnReplay } from "../../src/viewer/model/turn-replay.ts"
 import type { HistoryRecord } from "../../src/wire/message.ts"
@@ -279,14 +279,14 @@ describe("the viewer's page", () => {
     const journal = readJournal(text)
     const stored = { ...viewed(text, "stored.json"), steps: storedSteps(new TurnReplay(journal, config), journal) }
     const bare = { ...viewed(text, "bare.json"), note: "The driver approval(chat) is not known here." }
-    const data = { ...redacted<ViewerData>({ title: "both", threads: [], turns: [stored, bare] }), redacted: true } as const
+    const data = redactedPage({ title: "both", threads: [], turns: [stored, bare] })
     const { page, faults } = await browser.show(data, { hash: "#record=2" })
     await page.getByText("replays", { exact: true }).waitFor()
     await page.getByText("redacted", { exact: true }).waitFor()
     await expect.poll(() => page.locator(".detail").innerText()).toContain("waiting llm → waiting tools")
     expect(await page.content()).not.toContain("Answer 0")
     await page.keyboard.press("]")
-    await page.getByText("Recorded facts only.").waitFor()
+    await page.getByText("Recorded facts only. The driver approval(chat) is not known here.").waitFor()
     await page.getByText("not replayed", { exact: true }).waitFor()
     expect(faults).toEqual([])
     await page.close()

@@ -75,7 +75,8 @@ export function knowledgeOf(found: FoundJournal, given: GivenAgent | undefined, 
     return { ...known, ...(isRedacted ? computed(found, configOf(agent), agent.unknown) : { agent }) }
   } catch (error) {
     if (!(error instanceof TurnError || error instanceof TypeError)) throw error
-    return { note: oneLine(error.message) }
+    // A message may quote what is in the journal.
+    return { note: isRedacted ? `The turn cannot be replayed: ${error instanceof TurnError ? error.code : error.name}.` : oneLine(error.message) }
   }
 }
 

@@ -5,7 +5,7 @@ import { errorCode, fileReason } from "../../hosts/node/file-error.ts"
 import type { ViewedTurn, ViewerData } from "../../viewer/data.ts"
 import { GENERATOR, pageOf } from "../../viewer/model/embed.ts"
 import { viewedEntries } from "../../viewer/model/journal.ts"
-import { redacted } from "../../viewer/model/redact.ts"
+import { redactedPage } from "../../viewer/model/redact.ts"
 import { readArgs } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { formatBytes, oneLine, plural, shellWord } from "../terminal/format.ts"
@@ -68,7 +68,7 @@ export function viewerData(
   })
   const threads = [...new Set(found.flatMap(({ thread }) => (thread === undefined ? [] : [thread.viewed])))]
   const data: ViewerData = { title, turns, threads }
-  return redact ? { ...redacted(data), redacted: true } : data
+  return redact ? redactedPage(data) : data
 }
 
 function titleOf(words: readonly string[]): string {
