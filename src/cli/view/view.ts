@@ -32,7 +32,7 @@ export async function viewJournals(args: readonly string[], io: Io): Promise<num
   if (words.length === 0) throw new CliError("journal view takes the paths of journals or folders. See: turn-machine journal view --help")
   const template = await readTemplate()
   const agent = flags.agent === undefined ? undefined : await loadAgent(flags.agent, io.cwd)
-  const found = await findJournals(words, io.cwd)
+  const found = await findJournals(words, io.cwd, (why) => io.stderr.write(`${why}\n`))
   const data = viewerData(found, titleOf(words), { agent, redact: flags.redact === true })
   const out = flags.out ?? `${basename(resolve(io.cwd, words[0] ?? "")).replace(/\.(json|jsonl)$/, "")}.html`
   const path = resolve(io.cwd, out)
@@ -40,9 +40,20 @@ export async function viewJournals(args: readonly string[], io: Io): Promise<num
   io.stdout.write(
     `Wrote ${oneLine(out)}: ${plural(data.turns.length, "turn")}, ${formatBytes(bytes)}.${data.redacted === true ? " Texts and arguments are redacted." : ""}\n`,
   )
-  for (const { file, damage, note } of data.turns) if ((damage ?? note) !== undefined) io.stderr.write(`${oneLine(file)}: ${damage ?? note}\n`)
+  for (const [note, [file = "", ...others]] of notesOf(data))
+    io.stderr.write(`${oneLine(file)}${others.length > 0 ? ` and ${plural(others.length, "other")}` : ""}: ${note}\n`)
   if (flags.open === true) openPage(path)
   return 0
+}
+
+/** What the page cannot show, with the files that it concerns: the turns of a thread often lack the same. */
+function notesOf({ turns }: ViewerData): ReadonlyMap<string, readonly string[]> {
+  const files = new Map<string, string[]>()
+  for (const { damage, file, note } of turns) {
+    const text = damage ?? note
+    if (text !== undefined) files.set(text, [...(files.get(text) ?? []), file])
+  }
+  return files
 }
 
 /** What a page of these journals has. */
