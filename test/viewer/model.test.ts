@@ -9,6 +9,7 @@ import { branchesOf, forkCommands, sideBySide } from "../../src/viewer/model/for
 import { bytes, count, dollars, duration, short } from "../../src/viewer/model/format.ts"
 import { inertLine, inertPieces } from "../../src/viewer/model/inert.ts"
 import { readLink, START, writeLink } from "../../src/viewer/model/link.ts"
+import { laneGroups } from "../../src/viewer/model/nested.ts"
 import { redacted } from "../../src/viewer/model/redact.ts"
 import { requestDiff, tokensRead } from "../../src/viewer/model/request-diff.ts"
 import { isShown, rowsOf, Search, visibleRange } from "../../src/viewer/model/rows.ts"
@@ -382,6 +383,28 @@ describe("checklist", () => {
     expect(itemsOverTurns(thread).map(({ addedAfter, settledAfter, evidence }) => [addedAfter, settledAfter, evidence])).toEqual([
       [0, 1, "seen"],
       [-1, undefined, undefined],
+    ])
+  })
+})
+
+describe("children", () => {
+  it("have lanes below their parent once, also where journals say that each is the other's child", () => {
+    const of = (turnId: string, parent: string) => {
+      const turn = viewed(TEXT)
+      return { ...turn, header: { ...turn.header, turnId, parent: { turnId: parent, effectId: 2, callId: "c", depth: 1 } } }
+    }
+    const journals = Array.from({ length: 40 }, (_, index) => (index % 2 === 0 ? of("a", "b") : of("b", "a")))
+    const data: ViewerData = { title: "", threads: [], turns: journals }
+    const views = journals.map((_, index) => new TurnView(data, index))
+    const groups = laneGroups(views, views[0] as TurnView)
+    // Model calls and tools of each journal.
+    expect(groups.length).toBe(80)
+    expect(groups.map(({ turn, depth }) => [turn, depth]).slice(0, 5)).toEqual([
+      [0, 0],
+      [0, 0],
+      [1, 1],
+      [1, 1],
+      [2, 2],
     ])
   })
 })

@@ -78,7 +78,12 @@ function family(): ViewerData {
       } as never,
     },
   }
-  const forked = { ...fork, agent: AGENT, header: { ...fork.header, forkedFrom: { turnId: "turn-1", record: 5 } } }
+  const forked = {
+    ...fork,
+    entries: fork.entries.slice(0, -1),
+    agent: AGENT,
+    header: { ...fork.header, forkedFrom: { turnId: "turn-1", record: 5 } },
+  }
   const below = {
     ...child,
     agent: AGENT,
@@ -198,6 +203,8 @@ describe("the viewer's page", () => {
         expect(text).toContain("leaves goal.1 at record 5")
         expect(text).toContain("4 records are the same in both.")
         expect(text).toContain("Another way.")
+        // Its colour says that it has not ended.
+        expect(await page.locator(".branch.shown circle.warn").count()).toBe(1)
       }
       if (hash === "#record=3") {
         expect(await page.locator(".turns li").allInnerTexts()).toEqual([
