@@ -119,6 +119,7 @@ export function openTelemetry(options: OpenTelemetryOptions): OpenTelemetry {
     const turn = new TracedTurn(span, machine, conversationId)
     const reporting = { tracing, metrics, tags: { agent, turn: tags } }
     const end = (describe: () => Ending): void => {
+      turn.endLeft()
       const ended = span.end(() => {
         const { attributes, ...ending } = describe()
         // Tokens that a resumed turn used earlier were reported then.

@@ -23,6 +23,14 @@ export interface HostTracing {
   readonly prices: ((model: string) => TokenPrices | undefined) | undefined
 }
 
+/** How long the executor of a host without a turn has to say what it used after it was aborted, in milliseconds. As `RunOptions.cancelGraceMs`. */
+const LEFT_MS = 2_000
+
+function after(ms: number, act: () => void): () => void {
+  const timer = setTimeout(act, ms)
+  return () => clearTimeout(timer)
+}
+
 /** The name of code among tools. */
 const CODE = "exec_code"
 
@@ -42,8 +50,10 @@ export function tracedHost(host: Host, telemetry: HostTracing, turn?: TracedTurn
     effect: EffectContext,
     rest: Pick<SpannedWork<Answer>, "name" | "attributes" | "execute" | "answered"> & Partial<SpannedWork<Answer>>,
   ): Promise<Answer> {
+    turn?.endLeft(effect.effectId)
     return inSpan(tracing, {
       kind: SpanKind.INTERNAL,
+      left: (cutOff) => turn?.left(effect.effectId, cutOff) ?? after(LEFT_MS, cutOff),
       parent: turn?.span.context ?? active(),
       failed: failedWork,
       ...rest,

@@ -17,6 +17,8 @@ export class TracedTurn {
   readonly prefixes: PrefixWatch = new PrefixWatch()
   inferenceCalls = 0
   toolCalls = 0
+  /** Ends the span of work that was aborted and has not ended, with the effect that it belongs to. */
+  readonly #left = new Map<() => void, number>()
   /** The calls that have a span in this run, or had one in an earlier run. */
   readonly #ran = new Set<string>()
 
@@ -27,6 +29,21 @@ export class TracedTurn {
     const { outstanding } = machine
     this.redelivered = outstanding?.id
     if (outstanding?.type === "tool_calls") for (const { callId } of outstanding.pending ?? []) this.#ran.add(callId)
+  }
+
+  /** Notes that work was aborted. Its span ends when it ends, or when the turn continues without it. */
+  left(effectId: number, cutOff: () => void): () => void {
+    this.#left.set(cutOff, effectId)
+    return () => this.#left.delete(cutOff)
+  }
+
+  /** Ends the spans of aborted work of earlier effects; without an effect, of all. */
+  endLeft(effectId?: number): void {
+    for (const [cutOff, of] of this.#left) {
+      if (of === effectId) continue
+      this.#left.delete(cutOff)
+      cutOff()
+    }
   }
 
   /** Notes that a call has a span of its own. */
