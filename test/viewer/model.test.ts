@@ -1,11 +1,12 @@
 import { describe, expect, it } from "vitest"
+import type { Json } from "../../src/json.ts"
 import { readJournal } from "../../src/replay/journal.ts"
 import type { ViewedThread, ViewerData } from "../../src/viewer/data.ts"
 import { goalBudget, turnBudget } from "../../src/viewer/model/budget.ts"
 import { itemsOverTurns } from "../../src/viewer/model/checklist.ts"
 import { edgesOf } from "../../src/viewer/model/diagram.ts"
 import { dataText, pageOf } from "../../src/viewer/model/embed.ts"
-import { branchesOf, forkCommands, sideBySide } from "../../src/viewer/model/forks.ts"
+import { branchesOf, commandsAfterFork, forkCommands, sideBySide } from "../../src/viewer/model/forks.ts"
 import { bytes, count, dollars, duration, short } from "../../src/viewer/model/format.ts"
 import { inertLine, inertPieces } from "../../src/viewer/model/inert.ts"
 import { readLink, START, writeLink } from "../../src/viewer/model/link.ts"
@@ -435,6 +436,13 @@ describe("forks", () => {
       "turn-machine journal fork 'my run.json' --at 5 --out fork.json --text \"…\"",
       "turn-machine journal show 'my run.json' --record 5 > answer.json\nturn-machine journal fork 'my run.json' --at 5 --out fork.json --answer-file answer.json",
     ])
+  })
+
+  it("are resumed by the program that wrote them", () => {
+    const compare = "turn-machine journal view run.json fork.json"
+    const commands = (meta: Json) => commandsAfterFork("run.json", { meta }).map(({ command }) => command)
+    expect(commands({ format: "turn-machine/run", version: 2 })).toEqual(["turn-machine resume fork.json", compare])
+    expect([commands({ format: "other" }), commands(null)]).toEqual([[compare], [compare]])
   })
 
   it("share the records before the first difference", () => {

@@ -173,6 +173,9 @@ describe("the viewer's page", () => {
     await expect.poll(() => page.getByText("previous, next turn").count()).toBe(0)
     await page.getByRole("button", { name: "Budget" }).click()
     await expect.poll(() => page.locator(".budget").innerText()).toContain("180 tokens")
+    // Searching from there leads to the records.
+    await page.keyboard.press("/")
+    await expect.poll(() => page.evaluate(() => document.activeElement?.getAttribute("type"))).toBe("search")
     expect(faults).toEqual([])
     await page.close()
   })
