@@ -1,18 +1,20 @@
 import type { Attributes } from "@opentelemetry/api"
 import type { Json } from "../../json.ts"
 import type { Block, LlmRequest, LlmResponse, OutputPart, TerminalReason, TokenUsage } from "../../wire/llm.ts"
-import type { Names } from "./conventions.ts"
+import { errorType, type Names } from "./conventions.ts"
 import { inputTokens } from "./metrics.ts"
 
 /** The conventions' names of finish reasons, where they differ from ours. */
 const FINISH_REASONS: { readonly [Reason in TerminalReason]?: string } = {
+  __proto__: null as never,
   tool_use: "tool_call",
   output_limit: "length",
   provider_error: "error",
 }
 
+/** A client of one's own may return anything as a reason: what does not look like a code is replaced. */
 export function finishReason(reason: TerminalReason): string {
-  return FINISH_REASONS[reason] ?? reason
+  return FINISH_REASONS[reason] ?? errorType(reason)
 }
 
 /** Whether the endpoint reported a usage. */
