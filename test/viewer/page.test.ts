@@ -216,12 +216,7 @@ describe("the viewer's page", () => {
           expect.stringContaining("fork.json"),
         ])
         // The child is below its parent in the timeline, too.
-        expect(
-          await page
-            .locator(".lane-label")
-            .allInnerTexts()
-            .catch(() => []),
-        ).toBeDefined()
+        expect(await page.locator(".lane-label").allTextContents()).toEqual(["model", "tools", "↳ c0-0", "tools"])
         await page.keyboard.press("]")
         await expect.poll(() => new URL(page.url()).hash).toBe("#turn=2")
         await page.keyboard.press("t")
