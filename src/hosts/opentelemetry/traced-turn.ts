@@ -2,6 +2,7 @@ import { type Attributes, SpanKind } from "@opentelemetry/api"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import { PrefixWatch } from "../../replay/prefix.ts"
 import type { TurnEvent } from "../../wire/event.ts"
+import type { TokenUsage } from "../../wire/llm.ts"
 import { OTHER } from "./conventions.ts"
 import { refusedTool, steeringEvent } from "./endings.ts"
 import type { TelemetryMetrics } from "./metrics.ts"
@@ -15,6 +16,8 @@ export class TracedTurn {
   readonly redelivered: number | undefined
   readonly conversationId: string | undefined
   readonly prefixes: PrefixWatch = new PrefixWatch()
+  /** What the model calls of this run used, with their failed attempts. `undefined`: nothing is known. */
+  usage: TokenUsage | undefined
   inferenceCalls = 0
   toolCalls = 0
   /** Ends the span of work that was aborted and has not ended, with the effect that it belongs to. */
