@@ -31,7 +31,7 @@ export interface FoundThread {
 
 /**
  * Finds the journals of the given files and folders: each with its children, and of a folder all that are in it. The turns of a thread are in
- * their order. `onUnread` receives why a journal that was not given by its own path cannot be read; the others are found all the same.
+ * their order. `onUnread` receives why a journal that was not given by its own path cannot be read; the others are found.
  * @throws {CliError} a path cannot be read, or there is no journal
  */
 export async function findJournals(
