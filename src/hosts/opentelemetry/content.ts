@@ -6,7 +6,6 @@ import { inputTokens } from "./metrics.ts"
 
 /** The conventions' names of finish reasons, where they differ from ours. */
 const FINISH_REASONS: { readonly [Reason in TerminalReason]?: string } = {
-  __proto__: null as never,
   tool_use: "tool_call",
   output_limit: "length",
   provider_error: "error",
@@ -14,7 +13,7 @@ const FINISH_REASONS: { readonly [Reason in TerminalReason]?: string } = {
 
 /** A client of one's own may return anything as a reason: what does not look like a code is replaced. */
 export function finishReason(reason: TerminalReason): string {
-  return FINISH_REASONS[reason] ?? errorType(reason)
+  return (Object.hasOwn(FINISH_REASONS, reason) ? FINISH_REASONS[reason] : undefined) ?? errorType(reason)
 }
 
 /** Whether the endpoint reported a usage. */
