@@ -112,7 +112,7 @@ describe("the generated checks", () => {
 
   test.each(PAIRS)("say of any value what the schema says: %s", SLOW, (_name, ours, schema) => {
     check(
-      3_000,
+      1_000,
       fc.property(changed(schema), ({ value }) => {
         expect(byCheck(ours, value)).toEqual(bySchema(schema, value))
         expect(Object.keys(Object.prototype)).toEqual([])
