@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
+import { isDeepStrictEqual } from "node:util"
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import * as z from "zod"
@@ -21,8 +22,8 @@ import { JournalRecord } from "../../src/schemas/journal.ts"
 import { Response } from "../../src/schemas/response.ts"
 import { ThreadRecord } from "../../src/schemas/thread.ts"
 import { ROOT } from "../built.ts"
-import { check, SLOW } from "../properties/check.ts"
-import { changed, valid } from "./random-values.ts"
+import { check, FACTOR, SLOW } from "../properties/check.ts"
+import { changed, oddAtEveryPlace, valid } from "./random-values.ts"
 
 const PAIRS: readonly (readonly [name: string, check: Check, schema: z.ZodType])[] = [
   ["response", turn.response, Response],
@@ -118,6 +119,19 @@ describe("the generated checks", () => {
         expect(Object.keys(Object.prototype)).toEqual([])
       }),
     )
+  })
+
+  test.each(PAIRS)("say of every odd value at every place what the schema says: %s", SLOW, (_name, ours, schema) => {
+    // The fast lane tries one in thirteen.
+    const step = FACTOR < 1 ? 13 : 1
+    let count = 0
+    for (const value of oddAtEveryPlace(schema)) {
+      count += 1
+      if (count % step !== 0) continue
+      const [found, expected] = [byCheck(ours, value), bySchema(schema, value)]
+      if (!isDeepStrictEqual(found, expected)) expect(found).toEqual(expected)
+    }
+    expect(count).toBeGreaterThan(200)
   })
 
   test("return a copy, and free JSON itself", () => {

@@ -105,6 +105,10 @@ const ODD_OBJECTS: readonly (() => unknown)[] = [
         get: () => {
           throw new RangeError("no")
         },
+        // A check reads no optional member that is not there; a schema does.
+        has: () => {
+          throw new RangeError("no")
+        },
       },
     ),
   () => new Proxy({ type: "text", text: "t" }, {}),
@@ -119,6 +123,78 @@ const odd: fc.Arbitrary<() => unknown> = fc.oneof(
   fc.constantFrom(...ODD, ...ODD_OBJECTS),
   fc.jsonValue({ maxDepth: 2 }).map((value) => () => value),
 )
+
+/** A value that a schema accepts, with all keys that it may have. */
+export function fullValue(schema: Schema): unknown {
+  if (schema === (Json as unknown)) return { any: [1] }
+  const def = schema._zod.def as z.core.$ZodTypes["_zod"]["def"]
+  switch (def.type) {
+    case "string":
+      return "text"
+    case "boolean":
+      return true
+    case "number":
+      return 1
+    case "literal":
+      return def.values[0]
+    case "enum":
+      return Object.values(def.entries)[0]
+    case "array":
+      return [fullValue(def.element)]
+    case "object":
+      return Object.fromEntries(Object.entries(def.shape).map(([key, field]) => [key, fullValue(field)]))
+    case "union":
+      return fullValue(def.options[0] as Schema)
+    case "record":
+      return { key: fullValue(def.valueType) }
+    case "nullable":
+    case "optional":
+      return fullValue(def.innerType)
+    default:
+      throw new Error(`No value for ${def.type}.`)
+  }
+}
+
+/** Every odd value at every place of a schema. An object or union that occurs at several places is looked into at the first. */
+export function* oddAtEveryPlace(schema: Schema, seen: Set<Schema> = new Set()): Generator<unknown> {
+  for (const make of [...ODD, ...ODD_OBJECTS]) yield make()
+  const def = schema._zod.def as z.core.$ZodTypes["_zod"]["def"]
+  if (schema === (Json as unknown) || ((def.type === "object" || def.type === "union") && seen.has(schema))) return
+  seen.add(schema)
+  switch (def.type) {
+    case "literal":
+      yield* def.values
+      break
+    case "enum":
+      yield* Object.values(def.entries)
+      break
+    case "array":
+      yield []
+      for (const item of oddAtEveryPlace(def.element, seen)) yield [fullValue(def.element), item]
+      break
+    case "object": {
+      const full = fullValue(schema) as object
+      yield full
+      yield { ...full, unknown: 1 }
+      for (const [key, field] of Object.entries(def.shape)) {
+        const { [key as never]: _, ...rest } = full
+        yield rest
+        for (const value of oddAtEveryPlace(field, seen)) yield { ...full, [key]: value }
+      }
+      break
+    }
+    case "union":
+      for (const option of def.options) yield* oddAtEveryPlace(option, seen)
+      break
+    case "record":
+      for (const value of oddAtEveryPlace(def.valueType, seen)) yield { key: value }
+      break
+    case "nullable":
+    case "optional":
+      yield* oddAtEveryPlace(def.innerType, seen)
+      break
+  }
+}
 
 /** Changes an object or a list in place, at one of its keys. */
 type Change = (holder: Record<string, unknown>, key: string, other: unknown) => void
