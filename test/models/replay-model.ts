@@ -34,6 +34,8 @@ export async function replayPath(model: ThreadModel, path: readonly ThreadInput[
   let state = model.start()
   const taken: ThreadInput[] = []
   const take = async (input: ThreadInput): Promise<void> => {
+    if (!model.inputs(state).some((possible) => isDeepStrictEqual(possible, input)))
+      throw new Error(`After ${taken.length} steps, the model does not allow: ${describe(input)}`)
     taken.push(input)
     perform(world, input, taken.length % 2 === 0)
     state = model.next(state, input)

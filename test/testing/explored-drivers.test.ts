@@ -1,10 +1,12 @@
 import { describe, expect, test } from "vitest"
+import { JUDGE_TRANSITIONS } from "../../src/drivers/checklist/index.ts"
 import { PREPARATION, REDIRECTION, TRANSITIONS } from "../../src/machine/transitions.ts"
 import type { StateName } from "../../src/machine/turn.ts"
 import { type Exploration, exploreTurn } from "../../src/testing/explore-turn.ts"
 import type { StepLaw } from "../../src/testing/step-checker.ts"
 import { LANE } from "../lane.ts"
 import { EXPLORED } from "./explored-drivers.ts"
+import { exploreJudge, JUDGES } from "./explored-judge.ts"
 
 const IS_FAST = LANE === "fast"
 const MINUTES = 600_000
@@ -105,5 +107,28 @@ describe("the drivers of this package follow the laws in every state of a small 
     // Of a redirected turn, the explorer sees the state after it was polled.
     if (!IS_FAST) expect([...redirectedTo].sort()).toEqual(["finished", "waiting_execution_surface", "waiting_llm"])
     expect(REDIRECTION.next).toContain("prepare_iteration")
+  })
+})
+
+describe("the checklist judge follows its table in every state of an evaluation", () => {
+  const nextOf = new Map<string, Set<string>>()
+
+  test.each(JUDGES)(
+    "$name",
+    (judge) => {
+      const { states, next, requests } = exploreJudge(judge)
+      for (const [state, after] of next) nextOf.set(state, new Set([...(nextOf.get(state) ?? []), ...after]))
+      expect(states).toBeGreaterThan(20)
+      expect(requests).toBeLessThanOrEqual(9)
+    },
+    MINUTES,
+  )
+
+  test("together they reach every row of it", () => {
+    const reached = Array.from(nextOf, ([state, next]) => [state, [...next].sort()] as const)
+    const table = Object.entries(JUDGE_TRANSITIONS).flatMap(([state, { llm_complete: rule }]) =>
+      rule === undefined ? [] : [[state, [...rule.next].sort()] as const],
+    )
+    expect(Object.fromEntries(reached)).toEqual(Object.fromEntries(table))
   })
 })

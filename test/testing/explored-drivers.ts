@@ -280,7 +280,7 @@ export const EXPLORED: readonly ExploredDriver[] = [
       answers: withSummaries,
       laws: { "the transcript keeps what was said, and nothing of a compaction": KEEPS_ALL },
     },
-    bounds: { fast: { iterations: 1, calls: 0, deliveries: 0, depth: 3 }, full: { iterations: 1, calls: 1 } },
+    bounds: { fast: { iterations: 1, calls: 0, deliveries: 0, depth: 3 }, full: { iterations: 1, calls: 1, depth: 4 } },
   },
   {
     name: "goal",
@@ -309,7 +309,7 @@ export const EXPLORED: readonly ExploredDriver[] = [
       ],
       laws: { "the end of a child is in the transcript at most once": ENDS_ONCE },
     },
-    bounds: { fast: { iterations: 1, calls: 1 }, full: { iterations: 2, calls: 1 } },
+    bounds: { fast: { iterations: 1, calls: 1, depth: 4 }, full: { iterations: 1, calls: 2, depth: 5 } },
   },
   {
     name: "goal around compaction around approval",
@@ -345,7 +345,7 @@ function redirected(name: string, options: ExploredDriver["options"], calls: num
   return {
     name: `${name}, redirected`,
     options: { ...options, laws: REDIRECTED_LAW },
-    bounds: { ...(isFast && { fast: { ...bounds, calls: 0 } }), full: bounds },
+    bounds: { ...(isFast && { fast: { ...bounds, calls: 0 } }), full: { ...bounds, depth: 5 } },
   }
 }
 
