@@ -17,7 +17,7 @@ export const MODEL_LAWS = {
   answers: "what is stored stays, and each effect is answered once",
   owner: "no earlier owner of a journal writes to it",
   inputs: "each input is received once or taken back, and none that was acknowledged is lost",
-  decisions: "one decision counts, and who was told that his does is right",
+  decisions: "one decision counts, and it is the one whose author got `accepted`",
   liveness: "the turn can end, with every input handled, from every state",
 } as const
 export type ModelLaw = keyof typeof MODEL_LAWS
@@ -113,7 +113,7 @@ export function isEnded({ log, inputs }: ThreadState): boolean {
 }
 
 /** What is of interest in a state: where each process is, and who owns the journals. What was said is not. */
-export function kindOf({ log, turns, processes, told, begun }: ThreadState): string {
+export function kindOf({ log, turns, processes, answered, begun }: ThreadState): string {
   const where = processes.map((process) => {
     if (process === undefined) return "gone"
     const { work, pending } = process
@@ -121,7 +121,7 @@ export function kindOf({ log, turns, processes, told, begun }: ThreadState): str
     return `${what} ${pending.map(({ record }) => record.type).join()}`
   })
   const last = turns.at(-1)
-  return JSON.stringify([where, log.owner, last?.owner, last?.records.at(-1)?.replace(/[\d,]+/, "inputs"), told, begun])
+  return JSON.stringify([where, log.owner, last?.owner, last?.records.at(-1)?.replace(/[\d,]+/, "inputs"), answered, begun])
 }
 
 /** What is of interest in a step: what it is, what the process was about to do, and whether it found that another one has taken over. */
@@ -131,11 +131,11 @@ function stepKindOf(before: ThreadState, input: ThreadInput, after: ThreadState)
   const what = work?.type === "write" ? work.record.replace(/[\d,]+/, "inputs") : work?.type
   const isFenced = !input.type.endsWith("crash") && process !== undefined && after.processes[input.process] === undefined
   const verdict = "verdict" in input ? input.verdict : work !== undefined && "verdict" in work ? work.verdict : ""
-  return [input.type, verdict, what, pending[0]?.record.type, isFenced, JSON.stringify(after.told)].join(" ")
+  return [input.type, verdict, what, pending[0]?.record.type, isFenced, JSON.stringify(after.answered)].join(" ")
 }
 
 function brokenLaw(state: ThreadState, { isHeld }: ModelOptions): readonly [ModelLaw, string] | undefined {
-  const { log, turns, begun, inputs, retractions, told, intruded } = state
+  const { log, turns, begun, inputs, retractions, answered, intruded } = state
   if (begun > 1) return ["once", `It began ${begun} times.`]
   const first = turns[0]?.records ?? []
   if (begun > 0 && isHeld && !first.includes("approve")) return ["consent", "It began, and no approval is stored."]
@@ -143,8 +143,8 @@ function brokenLaw(state: ThreadState, { isHeld }: ModelOptions): readonly [Mode
   const decided = first.filter((record) => record === "approve" || record === "reject")
   if (decided.length > 1) return ["decisions", `${decided.length} decisions are stored.`]
   for (const verdict of ["approve", "reject"] as const)
-    if ((told[verdict] === "accepted" || told[verdict] === "stale") && decided[0] !== verdict)
-      return ["decisions", `Who chose ${verdict} was told ${told[verdict]}, and ${decided[0] ?? "nothing"} is stored.`]
+    if ((answered[verdict] === "accepted" || answered[verdict] === "stale") && decided[0] !== verdict)
+      return ["decisions", `Who chose ${verdict} got ${answered[verdict]}, and ${decided[0] ?? "nothing"} is stored.`]
   for (const [index, { records }] of turns.entries()) {
     const wrong = wrongRecords(records, index === 0)
     if (wrong !== undefined) return ["answers", `Turn ${index + 1}: ${wrong}`]
@@ -160,7 +160,7 @@ function brokenLaw(state: ThreadState, { isHeld }: ModelOptions): readonly [Mode
     if (said > 1) return ["inputs", `Input ${input} is stored ${said} times.`]
     if (sent === "acknowledged" && said === 0) return ["inputs", `Input ${input} is acknowledged, and not stored.`]
     if (retractions[input] === "retracted" && times > 0)
-      return ["inputs", `Input ${input} was received, and its sender was told that it is taken back.`]
+      return ["inputs", `Input ${input} was received, and its sender got the answer that it is taken back.`]
     if (isEnded(state) && times === 0 && retractions[input] !== "retracted" && !isRetracted(state, input))
       return ["inputs", `Input ${input} was neither received nor taken back.`]
   }

@@ -4,7 +4,7 @@ import { closed, fenced, type JournalStore, JournalStoreError, type StoredJourna
 import { runThread, Thread, type ThreadOptions } from "../../src/hosts/thread/thread.ts"
 import type { LlmResponse } from "../../src/schemas/llm.ts"
 import { CONFIG } from "../replay/support.ts"
-import type { ProcessNumber, Told, Verdict } from "./thread-model.ts"
+import type { DecisionStatus, ProcessNumber, Verdict } from "./thread-model.ts"
 
 /** What a store, or a process of it, does wrong, to see that the replays find it. */
 export type RealFault = "no_fencing" | "starts_not_stored" | "results_lost" | "assignments_lost" | "keys_lost"
@@ -33,10 +33,10 @@ export class GatedWorld {
   /** The text of each journal, by name. */
   readonly entries = new Map<string, Entry>()
   readonly processes: (GatedProcess | undefined)[] = []
-  /** The inputs that were acknowledged, and what those were told who took one back. */
+  /** The inputs that were acknowledged, and the answers to those who took one back. */
   readonly acknowledged = new Set<number>()
   readonly retracted = new Map<number, string>()
-  readonly told = new Map<Verdict, Told>()
+  readonly answered = new Map<Verdict, DecisionStatus>()
   begun = 0
 
   constructor(isHeld: boolean, fault?: RealFault) {
@@ -161,8 +161,8 @@ export class GatedProcess {
   retract(input: number): void {
     this.#attempt(async () => {
       const ids = inputIds(this.#world)
-      const told = await this.thread.retract(ids.indexOf(input) < 0 ? "unknown" : `user-${ids.indexOf(input) + 1}`)
-      this.#world.retracted.set(input, told)
+      const answer = await this.thread.retract(ids.indexOf(input) < 0 ? "unknown" : `user-${ids.indexOf(input) + 1}`)
+      this.#world.retracted.set(input, answer)
     })
   }
 
@@ -170,7 +170,7 @@ export class GatedProcess {
     this.#attempt(async () => {
       const digest = this.#digest()
       const [result] = await this.thread.decide([{ requestId: "2:c1", digest, decision: verdict }])
-      this.#world.told.set(verdict, result?.status ?? "refused")
+      this.#world.answered.set(verdict, result?.status ?? "refused")
       this.run()
     })
   }
@@ -181,7 +181,7 @@ export class GatedProcess {
     return /"digest":"([^"]+)"/.exec(text)?.[1] ?? ""
   }
 
-  /** Whoever is fenced off ends, as a service does. */
+  /** A process that is fenced off ends, as a service does. */
   #attempt(act: () => Promise<void>): void {
     act().catch((error: unknown) => {
       if (this.#isGone) return
@@ -287,7 +287,7 @@ export function inputIds(world: GatedWorld): readonly number[] {
   })
 }
 
-/** What a process cannot be killed between, because nothing comes of it: the opening of a journal, an empty delivery, a snapshot. */
+/** What a process cannot be killed between, because the next process would be in the same place: the opening of a journal, an empty delivery, a snapshot. */
 const IGNORED: ReadonlySet<string> = new Set(["snapshot", "opened", "reconfigured", "traced"])
 
 /** The records that matter in a text that is appended. */

@@ -11,7 +11,7 @@ interface Shown {
   readonly processes: readonly (readonly string[] | "gone")[]
   readonly acknowledged: readonly number[]
   readonly retractions: readonly (string | null)[]
-  readonly told: object
+  readonly answered: object
   readonly begun: number
 }
 
@@ -26,7 +26,7 @@ export class ReplayError extends Error {
 
 /**
  * Takes the steps of a path with real threads, and then those that lead to the end of the turn. After each step, what is stored, where each process
- * waits, and what users and people were told must be as in the model. Returns how many steps were taken. @throws {ReplayError}
+ * waits, and what users and people were answered must be as in the model. Returns how many steps were taken. @throws {ReplayError}
  */
 export async function replayPath(model: ThreadModel, path: readonly ThreadInput[], fault?: RealFault): Promise<number> {
   const world = new GatedWorld(model.options.isHeld, fault)
@@ -107,7 +107,7 @@ async function settle(world: GatedWorld, state: ThreadState, path: readonly Thre
   throw new ReplayError(path, model, shownByWorld(world, state))
 }
 
-function shownByModel({ log, turns, processes, inputs, retractions, told, begun }: ThreadState): Shown {
+function shownByModel({ log, turns, processes, inputs, retractions, answered, begun }: ThreadState): Shown {
   return {
     log: log.records,
     turns: turns.map(({ records }) => records),
@@ -119,7 +119,7 @@ function shownByModel({ log, turns, processes, inputs, retractions, told, begun 
     }),
     acknowledged: inputs.flatMap((sent, input) => (sent === "acknowledged" ? [input] : [])),
     retractions: retractions.map((asked) => (typeof asked === "string" ? asked : null)),
-    told,
+    answered,
     begun,
   }
 }
@@ -154,7 +154,7 @@ const RECORD_TYPES: { readonly [record: string]: string } = {
   end: "end",
 }
 
-function shownByWorld(world: GatedWorld, { processes, retractions, told }: ThreadState): Shown {
+function shownByWorld(world: GatedWorld, { processes, retractions, answered }: ThreadState): Shown {
   const inputs = inputIds(world)
   const ids = (messages: readonly string[]): readonly number[] => messages.map((id) => inputs[Number(id.replace("user-", "")) - 1] ?? -1)
   const log = world.records("t.thread").flatMap((record) => logRecord(record as unknown as RealLogRecord, ids))
@@ -170,7 +170,7 @@ function shownByWorld(world: GatedWorld, { processes, retractions, told }: Threa
     }),
     acknowledged: [...world.acknowledged].sort(),
     retractions: retractions.map((_, input) => world.retracted.get(input) ?? null),
-    told: Object.fromEntries(Object.keys(told).length === 0 && world.told.size === 0 ? [] : world.told),
+    answered: Object.fromEntries(Object.keys(answered).length === 0 && world.answered.size === 0 ? [] : world.answered),
     begun: world.begun,
   }
 }

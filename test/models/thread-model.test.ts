@@ -43,7 +43,7 @@ const BROKEN_MODELS: readonly (readonly [fault: ModelFault, options: ModelOption
   ["not_assigned", TWO_OF_TWO, "inputs"],
   ...inLane({ fast: [], full: FORGOTTEN, deep: FORGOTTEN }),
   ["decided_unread", HELD, "decisions"],
-  ["told_before_stored", HELD, "decisions"],
+  ["answered_before_stored", HELD, "decisions"],
   ["never_free", FREE, "liveness"],
 ]
 

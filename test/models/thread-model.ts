@@ -51,7 +51,7 @@ export interface Process {
   readonly turn: readonly TurnRecord[]
 }
 
-export type Told = "accepted" | "stale" | "refused"
+export type DecisionStatus = "accepted" | "stale" | "refused"
 
 export interface ThreadState {
   readonly log: Stored<LogRecord>
@@ -62,8 +62,8 @@ export interface ThreadState {
   readonly inputs: readonly ("new" | ProcessNumber | "acknowledged")[]
   /** Of each input that its sender took back: the process that is asked, or its answer. */
   readonly retractions: readonly (ProcessNumber | "retracted" | "delivered" | null)[]
-  /** What the people who decided were told. */
-  readonly told: { readonly [Choice in Verdict]?: Told }
+  /** The answers to the people who decided. */
+  readonly answered: { readonly [Choice in Verdict]?: DecisionStatus }
   /** How often the call has begun. */
   readonly begun: number
   /** What the store accepted from a process that is not the owner of a journal. */
@@ -95,11 +95,11 @@ export type ModelFault =
   | "assigned_forgotten"
   /** A decision is recorded without reading whether there is one. */
   | "decided_unread"
-  /** A held call runs as soon as somebody was asked. */
+  /** A held call runs as soon as a person was asked. */
   | "not_held"
-  /** Who decided is told `accepted` before that is stored. */
-  | "told_before_stored"
-  /** A sender is told before the input is stored. */
+  /** A decision is answered with `accepted` before it is stored. */
+  | "answered_before_stored"
+  /** An input is acknowledged before it is stored. */
   | "acknowledged_before_stored"
   /** A journal that its owner did not close cannot be opened. */
   | "never_free"
@@ -143,7 +143,7 @@ export class ThreadModel {
       processes: Array.from({ length: processes }, () => undefined),
       inputs: Array.from({ length: inputs }, () => "new" as const),
       retractions: Array.from({ length: inputs }, () => null),
-      told: {},
+      answered: {},
       begun: 0,
       intruded: false,
     }
@@ -178,7 +178,7 @@ export class ThreadModel {
           inputs.push({ type: "retract", process: number, input })
       })
       if (!isHeld || type !== "rest" || process.pending.length > 0 || !isTurnOpen(process.log)) return
-      for (const verdict of verdicts) if (state.told[verdict] === undefined) inputs.push({ type: "decide", process: number, verdict })
+      for (const verdict of verdicts) if (state.answered[verdict] === undefined) inputs.push({ type: "decide", process: number, verdict })
     })
     return inputs
   }
@@ -221,16 +221,16 @@ export class ThreadModel {
     }
   }
 
-  /** What is stored stays, and what was to be told is not. */
+  /** What is stored stays, and the answer to the caller is lost. */
   #workAndDie(draft: Draft, number: ProcessNumber, process: ProcessDraft, isOfLog: boolean): void {
-    const { inputs, retractions, told } = structuredClone(draft)
+    const { inputs, retractions, answered } = structuredClone(draft)
     if (isOfLog) this.#writeLog(draft, number, process)
     else this.#work(draft, number, process)
-    Object.assign(draft, { inputs, retractions, told })
+    Object.assign(draft, { inputs, retractions, answered })
     this.#die(draft, number)
   }
 
-  /** The process is gone. What it has not stored is lost, and who asked it does not know what came of it. */
+  /** The process is gone. What it has not stored is lost, and its callers do not know the result. */
   #die(draft: Draft, number: ProcessNumber): void {
     draft.processes[number] = undefined
     draft.inputs = draft.inputs.map((sent) => (sent === number ? "new" : sent))
@@ -299,7 +299,7 @@ export class ThreadModel {
       case "decide":
         if (turn === undefined || !this.#mayWrite(draft, number, turn)) return
         turn.records.push(work.verdict)
-        draft.told[work.verdict] = "accepted"
+        draft.answered[work.verdict] = "accepted"
         turn.owner = undefined
         this.#loop(process)
     }
@@ -313,11 +313,11 @@ export class ThreadModel {
     const { fault } = this.options
     // The call is not held before the model has asked for it.
     if (turn.records.includes("model") && (decided === undefined || fault === "decided_unread")) {
-      if (fault === "told_before_stored") draft.told[verdict] = "accepted"
+      if (fault === "answered_before_stored") draft.answered[verdict] = "accepted"
       process.work = { type: "decide", verdict }
       return
     }
-    draft.told[verdict] = decided === verdict ? "stale" : "refused"
+    draft.answered[verdict] = decided === verdict ? "stale" : "refused"
     turn.owner = undefined
     this.#loop(process)
   }

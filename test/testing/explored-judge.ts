@@ -59,7 +59,7 @@ export interface ExploredEvaluation extends ExploredSpace {
 }
 
 /**
- * Explores an evaluation exhaustively: in every state, the judge gets every answer. It must go on to a state of its table, be the same after a
+ * Explores an evaluation exhaustively: in every state, the judge gets every answer. It must continue in a state of its table, be the same after a
  * restore, ignore an answer that it has, and end.
  */
 export function exploreJudge({ state, turn = {} }: ExploredJudge): ExploredEvaluation {
