@@ -28,11 +28,13 @@ describe("processes that are killed, and that take over from others", () => {
 
 const TWO_OF_TWO: ModelOptions = { inputs: 2, isHeld: false, processes: 2, retractable: [1] }
 
+type BrokenModel = readonly [fault: ModelFault, options: ModelOptions, law: ModelLaw]
+
 /** Found where all states are known: no way leads from some of them to the end. */
-const FORGOTTEN = [["assigned_forgotten", { ...TWO_OF_TWO, retractable: [] }, "liveness"]] as const
+const FORGOTTEN: readonly BrokenModel[] = [["assigned_forgotten", { ...TWO_OF_TWO, retractable: [] }, "liveness"]]
 
 /** What is wrong in a model, in which one, and the law that finds it. */
-const BROKEN_MODELS: readonly (readonly [fault: ModelFault, options: ModelOptions, law: ModelLaw])[] = [
+const BROKEN_MODELS: readonly BrokenModel[] = [
   ["no_fencing", FREE, "owner"],
   ["begun_before_stored", FREE, "once"],
   ["begun_again", FREE, "once"],
@@ -53,7 +55,6 @@ describe("a fault in the model breaks a law, and gives the shortest way there", 
     (fault, options, law) => {
       const error = violationOf({ ...options, fault })
       expect(error.law).toBe(law)
-      // The same way is none where the fault is not built in, or breaks nothing there.
       expect(error.message).toContain("The shortest way there:")
       expect(error.path.length).toBeGreaterThan(1)
     },

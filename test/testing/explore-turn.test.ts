@@ -490,5 +490,5 @@ test("the answer to a side call need not be in the transcript", () => {
     onLlmCutOff: () => [{ type: "finish", outcome: ENDED }],
   })
   const bounds = { iterations: 1, calls: 0, deliveries: 0 }
-  expect(exploreTurn({ driver: side, bounds }).outcomes).toMatchObject({ "stopped plugin_abort": 1 })
+  expect(Object.keys(exploreTurn({ driver: side, bounds }).outcomes)).toContain("stopped plugin_abort")
 })
