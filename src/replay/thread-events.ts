@@ -34,6 +34,17 @@ export interface ReplayedTurn {
   readonly goals?: false
 }
 
+/** What the log of a thread has before the first record that is folded. */
+export interface EventBase {
+  /** The position before its events. */
+  readonly position: ThreadPosition
+  readonly history: Iterable<HistoryRecord>
+  /** The messages of the user that no turn had received. */
+  readonly undelivered: readonly Message[]
+  /** The system prompt and tools that the log had last. */
+  readonly surface: ThreadTurnEnded["newSurface"]
+}
+
 /** Returns the configuration of a turn; `undefined` or a throw: its journal is not replayed, and its messages are those of the log. */
 export type ConfigOfTurn = (turn: ReplayedTurn) => TurnConfig | undefined
 
@@ -45,10 +56,10 @@ export type ConfigOfTurn = (turn: ReplayedTurn) => TurnConfig | undefined
  */
 export class ThreadEventFold {
   readonly #configOf: ConfigOfTurn
-  #position: ThreadPosition = START
+  #position: ThreadPosition
   /** The history as the log has it. */
-  readonly #history: HistoryRecord[] = []
-  #undelivered: readonly Message[] = []
+  readonly #history: HistoryRecord[]
+  #undelivered: readonly Message[]
   #turn: ThreadTurnBegun | undefined
   #facts: TurnFacts | undefined
   /** The system prompt and tools that the log has last. */
@@ -58,8 +69,13 @@ export class ThreadEventFold {
   /** The model call that was answered last. */
   #answered = 0
 
-  constructor(configOf: ConfigOfTurn) {
+  /** @param base what the log has before the record that comes first, which begins a turn. Default: nothing */
+  constructor(configOf: ConfigOfTurn, { position, history, undelivered, surface }: EventBase = NOTHING) {
     this.#configOf = configOf
+    this.#position = position
+    this.#history = [...history]
+    this.#undelivered = undelivered
+    this.#surface = surface
   }
 
   /** The position after all events so far. */
@@ -299,6 +315,8 @@ export class ThreadEventFold {
     return { kind: "input", position: this.#position, content }
   }
 }
+
+const NOTHING: EventBase = { position: START, history: [], undelivered: [], surface: undefined }
 
 function timed(at: number | undefined): { readonly at?: number } {
   return at === undefined ? {} : { at }
