@@ -143,7 +143,7 @@ export class ThreadEventFold {
     }
     this.#position = { ...this.#position, record: number, index: 0 }
     const at = "at" in record ? record.at : undefined
-    return (this.#facts?.next({ record, fingerprint }) ?? []).flatMap((fact) => this.#factEvents(fact, turn.turnId, at))
+    return callsAfterAnswer((this.#facts?.next({ record, fingerprint }) ?? []).flatMap((fact) => this.#factEvents(fact, turn.turnId, at)))
   }
 
   #begun(header: JournalHeader, { turnId, origin, at: startedAt, goals }: ThreadTurnBegun): TurnFacts | undefined {
@@ -314,6 +314,20 @@ export class ThreadEventFold {
     this.#position = { ...this.#position, inputIndex: this.#position.inputIndex + 1 }
     return { kind: "input", position: this.#position, content }
   }
+}
+
+/**
+ * The events of a record with the answer of the model before what happened to its calls: a driver decides which of them are held or denied before it
+ * adds the answer to the history. Events of one kind stay in their order, as their positions are.
+ */
+function callsAfterAnswer(events: readonly PlacedEvent[]): readonly PlacedEvent[] {
+  const ended = events.findLastIndex(({ content }) => content.type === "model_call_ended")
+  const answer = events.findIndex(({ content }, index) => index > ended && content.type === "message" && content.message.role === "assistant")
+  const first = events.findIndex(({ content: { type } }, index) => index > ended && (type === "approval_requested" || type === "tool_call_ended"))
+  if (ended < 0 || first < 0 || answer < first) return events
+  const between = events.slice(first, answer + 1)
+  const isHistory = ({ kind }: PlacedEvent): boolean => kind === "history"
+  return [...events.slice(0, first), ...between.filter(isHistory), ...between.filter((event) => !isHistory(event)), ...events.slice(answer + 1)]
 }
 
 const NOTHING: EventBase = { position: START, history: [], undelivered: [], surface: undefined }

@@ -226,6 +226,16 @@ async function play({ says, answers, lives, decisions, readers: given }: Story) 
   throw new Error("The last process ended early.")
 }
 
+/** A call is shown before what happens to it. */
+function expectCallsFirst(events: readonly DurableThreadEvent[]): void {
+  const shown = new Set<string>()
+  for (const event of events) {
+    if (event.type === "message") for (const part of event.message.parts) if (part.type === "tool_call") shown.add(part.callId)
+    const callId = event.type === "approval_requested" ? event.held.callId : "callId" in event ? event.callId : undefined
+    if (callId !== undefined) expect(shown, `${event.type} ${callId}`).toContain(callId)
+  }
+}
+
 const messagesOf = (events: readonly DurableThreadEvent[]): readonly Message[] =>
   events.flatMap((event) => (event.type === "message" ? [event.message] : []))
 
@@ -237,6 +247,7 @@ test("every reader receives every durable event once and in order, whatever happ
       const whole: DurableThreadEvent[] = []
       for await (const event of threadEvents(store, "t", { thread: options })) whole.push(event)
 
+      expectCallsFirst(whole)
       for (const reader of readers) {
         expect(reader.events.filter(isInput).map(bare)).toEqual(whole.filter(isInput).map(bare))
         expect(reader.events.filter((event) => !isInput(event)).map(bare)).toEqual(whole.filter((event) => !isInput(event)).map(bare))
