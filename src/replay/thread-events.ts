@@ -1,6 +1,7 @@
 import { canonicalJson } from "../json.ts"
 import type { TurnConfig } from "../machine/config.ts"
 import { addUsage } from "../machine/limits.ts"
+import type { Turn } from "../machine/turn.ts"
 import type { TurnEvent } from "../wire/event.ts"
 import type { GoalEvent, TurnOrigin } from "../wire/goal.ts"
 import type { JournalHeader } from "../wire/journal.ts"
@@ -91,6 +92,11 @@ export class ThreadEventFold {
   /** The id of the last model call of the open turn that has ended; 0 without one. */
   get answeredModelCall(): number {
     return this.#answered
+  }
+
+  /** The open turn as its journal leads to it. `undefined`: there is none, or it cannot be replayed. */
+  get replayed(): Turn | undefined {
+    return this.#facts?.turn
   }
 
   /** The events of the next record of the log. `number`: counted from 1. */

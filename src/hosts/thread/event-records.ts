@@ -1,4 +1,5 @@
 import { JournalError } from "../../errors.ts"
+import type { Turn } from "../../machine/turn.ts"
 import { JournalReader, type LineReader } from "../../replay/journal.ts"
 import { beyondEnd, cursorOf, cursorTag, includes, isKnown, joined, positionOf, START, type ThreadPosition } from "../../replay/thread-cursor.ts"
 import { type ConfigOfTurn, type PlacedEvent, ThreadEventFold } from "../../replay/thread-events.ts"
@@ -85,6 +86,11 @@ export class EventRecords {
   /** The open turn, as far as it was read. */
   get openTurn(): ThreadTurnBegun | undefined {
     return this.#fold.openTurn
+  }
+
+  /** The open turn as its records lead to it, as far as they were read. `undefined`: there is none, or it cannot be replayed. */
+  get replayed(): Turn | undefined {
+    return this.#fold.replayed
   }
 
   /** The id of the last model call of the open turn that has ended; 0 without one. */

@@ -1,7 +1,6 @@
 import { stopRecord } from "../../drivers/goal/deliveries.ts"
 import { changeGoal } from "../../drivers/goal/thread.ts"
 import { copyOf, type Json } from "../../json.ts"
-import { undecidedCalls } from "../../machine/held.ts"
 import { cursorOf } from "../../replay/thread-cursor.ts"
 import { threadValidation } from "../../schemas/validation.ts"
 import type { Decision } from "../../wire/approval.ts"
@@ -37,6 +36,7 @@ import { runTurns } from "./run-thread.ts"
 import { ThreadError } from "./thread-error.ts"
 import { commandInput, type ThreadOptions, ThreadState } from "./thread-state.ts"
 import { trimTurns } from "./trim.ts"
+import { decideReplayed, replayedTurn, waitingCalls } from "./waiting-calls.ts"
 
 export type { Guidance, InputPart, InputTime, QueuedInput, SuspendedTurn, ThreadInput, ThreadOptions, ThreadRest, ThreadTurn, UserPart }
 
@@ -321,7 +321,13 @@ export class Thread {
    * @throws {JournalStoreError} `in_use`: another process decides at the moment; `fenced`, `closed`, `unavailable`
    */
   decide(decisions: readonly Decision[], options: ThreadAnswerOptions = {}): Promise<readonly DecisionResult[]> {
-    return this.#answerTurn(options, (journal, isChild) => journal.decide(decisions, { ...this.#timed(options), ...(isChild ? {} : this.#tools()) }))
+    const timed = this.#timed(options)
+    return this.#answerTurn(options, async (journal, isChild) => {
+      if (isChild) return journal.decide(decisions, timed)
+      const given = { ...timed, ...this.#tools() }
+      const results = await journal.decide(decisions, given)
+      return (await decideReplayed(this.#state, results, (config) => journal.decide(decisions, { ...given, config }))) ?? results
+    })
   }
 
   /**
@@ -359,13 +365,9 @@ export class Thread {
   }
 
   async #ownApprovals(turnId: string): Promise<PendingApproval | undefined> {
-    const { running, journal, store } = this.#state
-    if (running === undefined || journal === undefined) return pendingIn(store, turnId)
-    const { state, heldSince } = running.turn.position
-    if (state.type !== "waiting_tools") return undefined
-    const { held, pending } = { held: undecidedCalls(state), pending: state.pending }
-    if (held.length === 0 && pending.length === 0) return undefined
-    return { name: turnId, turnId, held, pending, ...(heldSince !== undefined && { since: heldSince }) }
+    const { running, journal, store, events } = this.#state
+    if (running !== undefined && journal !== undefined) return waitingCalls(running.turn, turnId)
+    return (await pendingIn(store, turnId)) ?? waitingCalls(await replayedTurn(events.source), turnId)
   }
 
   /**
