@@ -25,7 +25,7 @@ export const MessageView = memo(function MessageView(props: {
   )
 })
 
-/** What the user said. `note`: what became of it. */
+/** What the user said. `note`: whether it was received. */
 export function UserText({ text, note }: { readonly text: string; readonly note?: string }): ReactNode {
   return (
     <article className="said" aria-label="You">
@@ -74,7 +74,7 @@ const STATES: Readonly<Record<ToolPart["state"], string>> = {
   "output-denied": "denied",
 }
 
-/** A call of a tool: what it is asked to do, whether you allow it, and what came of it. */
+/** A call of a tool: what it is asked to do, whether you allow it, and its result. */
 function ToolView({
   part,
   ask,
