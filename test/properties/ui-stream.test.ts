@@ -4,7 +4,7 @@ import * as fc from "fast-check"
 import { expect, test } from "vitest"
 import { memoryJournalStore } from "../../src/hosts/journal/memory.ts"
 import { threadEvents } from "../../src/hosts/thread/events.ts"
-import { type UiChunk, uiMessages, withoutRetracted } from "../../src/projectors/ui-stream/index.ts"
+import { type UiChunk, UiMessageFold, uiMessages, withoutRetracted } from "../../src/projectors/ui-stream/index.ts"
 import { ResumedUiStream } from "../../src/projectors/ui-stream/resume.ts"
 import { type PositionedChunk, UiStream } from "../../src/projectors/ui-stream/ui-stream.ts"
 import type { DurableThreadEvent } from "../../src/wire/thread-event.ts"
@@ -123,6 +123,12 @@ test(
         await expectValid(bare(live))
 
         const loaded = uiMessages(recorded)
+        const fold = new UiMessageFold()
+        for (const [index, event] of recorded.entries()) {
+          fold.next(event)
+          if (index % 7 === 0) expect(fold.messages).toEqual(uiMessages(recorded.slice(0, index + 1)))
+        }
+        expect(fold.messages).toEqual(loaded)
         const liveTurns = byTurn(live)
         for (const [turnId, turn] of byTurn(replayed)) {
           const message = loaded.messages.find(({ id }) => id === turnId)
