@@ -86,6 +86,7 @@ function ToolView({
 }): ReactNode {
   const { state, approval } = part
   const name = getToolName(part).replaceAll("_", " ")
+  const gist = gistOf(part.input)
   const title = ask?.summary ?? `${name.charAt(0).toUpperCase()}${name.slice(1)}`
   const asked = state === "approval-requested" && approval !== undefined ? approval.id : undefined
   // It was stopped, or something else was said, before anybody decided.
@@ -96,7 +97,7 @@ function ToolView({
     <section className="tool" data-state={state} aria-label={`Tool: ${title}`}>
       <header>
         <span className="title">{title}</span>
-        <span className="gist">{ask?.summary === undefined && gistOf(part.input)}</span>
+        <span className="gist">{asked === undefined && !title.includes(gist) && gist}</span>
         {ask?.risk === "high" && asked !== undefined && <span className="risk">cannot be undone</span>}
         <span className="state">{isDropped ? "did not run" : (responded ?? STATES[state])}</span>
       </header>
