@@ -85,6 +85,13 @@ describe.runIf(executablePath !== undefined)("the page", () => {
     await until(page, "1, 2. Done.")
   })
 
+  test("what is asked has no hidden characters", async () => {
+    const { url } = await (await places.next())()
+    const page = await openPage(url)
+    await say(page, "Save a note: pay \u202e001 euros \u200bnow 😀")
+    await expect.poll(() => tool(page, "Save a note").innerText()).toContain("pay \\u202e001 euros \\u200bnow 😀")
+  })
+
   test("a call is approved and another one denied, by the keyboard", async () => {
     const { url } = await (await places.next())()
     const page = await openPage(url)

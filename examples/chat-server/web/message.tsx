@@ -133,17 +133,24 @@ function Arguments({ input }: { readonly input: unknown }): ReactNode {
       {entries.map(([name, value]) => (
         <div key={name}>
           <dt>{name}</dt>
-          <dd>{value === "" ? "(empty)" : json(value)}</dd>
+          <dd>{value === "" ? "(empty)" : visible(json(value))}</dd>
         </div>
       ))}
     </dl>
   )
 }
 
+/** A text with the characters that a reader cannot see, such as those that turn its order around, written out: it is what the user decides about. */
+function visible(text: string): string {
+  return text.replace(/[\p{Cf}\p{Cc}]/gu, (character) =>
+    character === "\n" || character === "\t" ? character : `\\u${(character.codePointAt(0) ?? 0).toString(16).padStart(4, "0")}`,
+  )
+}
+
 /** The first argument, to tell calls apart. */
 function gistOf(input: unknown): string {
   const [first = ""] = typeof input === "object" && input !== null ? Object.values(input) : []
-  return json(first)
+  return visible(json(first))
 }
 
 function json(value: unknown): string {
