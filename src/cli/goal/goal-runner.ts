@@ -134,7 +134,7 @@ export class GoalRunner {
     const gate = new OutputGate()
     const reporter = gated(shown, gate)
     const prompt = io.terminal && new ApprovalPrompt(io.terminal, io.env, { always: "thread", by: loginName(io) })
-    const asker = new Asker({ prompt, gate, onAsking: () => shown.asking(), untilFree: () => menu?.closed })
+    const asker = new Asker({ prompt, gate, onAsking: (call) => shown.asking(call), untilFree: () => menu?.closed })
     this.#reporter = reporter
     this.#asker = asker
     let pause: () => void = () => {}

@@ -2,16 +2,16 @@ import { isDeepStrictEqual } from "node:util"
 import { goalRecord, readGoal } from "../../drivers/goal/history.ts"
 import { changeGoal } from "../../drivers/goal/thread.ts"
 import type { SetGoal } from "../../wire/goal.ts"
+import { showsQuestions } from "../run/run-screen.ts"
 import { readCount, readSeconds } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import type { Io } from "../terminal/io.ts"
-import { checkOutputFlags, plainIo } from "../terminal/output-flags.ts"
+import { checkOutputFlags, plainIo, silentUntil } from "../terminal/output-flags.ts"
 import { confirmedText } from "../trust/confirm.ts"
 import { type COMMAND_FLAGS, readGoalArgs } from "./command-line.ts"
 import { readContract } from "./contract.ts"
 import type { GoalRequest } from "./control/requests.ts"
 import { sendRequest } from "./control/send-request.ts"
-import { endOnly } from "./end-only.ts"
 import { folderOf, printResult, stateFlag } from "./folder-flags.ts"
 import { checksOf } from "./goal-config.ts"
 import type { GoalFolder, StoredGoal } from "./goal-folder.ts"
@@ -155,5 +155,8 @@ async function checkTerms({ history, settled, threadId }: StoredGoal, flags: Goa
 
 function reporterOf(flags: GoalFlags, io: Io): GoalReporter {
   if (flags.json === true) return goalLines(io.stdout)
-  return flags.quiet === true ? endOnly(io, stateFlag(flags)) : new GoalScreen(flags.plain === true ? plainIo(io) : io, stateFlag(flags))
+  const screen = (screenIo: Pick<Io, "stdout" | "env" | "cwd">): GoalScreen =>
+    new GoalScreen(screenIo, stateFlag(flags), { showsQuestions: showsQuestions(io) })
+  if (flags.quiet === true) return silentUntil(io.stdout, (stdout) => screen({ ...io, stdout }), ["ended", "interrupted", "suspended"])
+  return screen(flags.plain === true ? plainIo(io) : io)
 }

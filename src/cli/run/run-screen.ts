@@ -1,4 +1,5 @@
 import { resolve } from "node:path"
+import type { HeldCall } from "../../wire/approval.ts"
 import type { Outcome, TurnEvent } from "../../wire/event.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
 import { callName, waitingLines, waitingText } from "../approvals/commands.ts"
@@ -24,6 +25,16 @@ const RESULT_WIDTH = 22
 const FACTS_WIDTH = 15
 const LEAST_RESULT = 8
 
+export interface RunScreenOptions {
+  readonly screen?: Screen
+  readonly showsQuestions?: boolean
+}
+
+/** Whether the output is on the terminal in which a person is asked. */
+export function showsQuestions({ terminal, stdout }: Pick<Io, "terminal" | "stdout">): boolean {
+  return terminal !== undefined && stdout.isTTY === true
+}
+
 /** Shows a run as text: what the model says, each tool call, tokens, and a summary. In colour on a terminal that supports it. */
 export class RunScreen implements Reporter {
   readonly #screen: Screen
@@ -34,11 +45,16 @@ export class RunScreen implements Reporter {
   #estimated = false
   #prices: StoredPrices | undefined
   #usage: TokenUsage | undefined
+  readonly #showsQuestions: boolean
+  /** The calls that were asked about here, by the ids of their requests. */
+  readonly #asked = new Set<string>()
   /** The tool calls that run, by their ids. */
   readonly #running = new Map<string, { readonly name: string; readonly since: number }>()
 
-  constructor(io: Pick<Io, "stdout" | "env" | "cwd">, screen: Screen = new Screen(io)) {
+  /** `showsQuestions`: the terminal of the output also shows the questions about held calls, so that they are not announced. */
+  constructor(io: Pick<Io, "stdout" | "env" | "cwd">, { screen = new Screen(io), showsQuestions = false }: RunScreenOptions = {}) {
     this.#screen = screen
+    this.#showsQuestions = showsQuestions
     this.#width = widthOf(io.stdout)
     this.#callWidth = Math.min(CALL_WIDTH, this.#width - INDENT.length - 2 - RESULT_WIDTH - FACTS_WIDTH - 2)
     this.#hasColumns = this.#width >= LEAST_WIDTH
@@ -131,9 +147,11 @@ export class RunScreen implements Reporter {
         break
       }
       case "approval_requested":
+        if (this.#showsQuestions) break
         screen.line(`${INDENT}${screen.style("yellow", "?")} ${heldLine(event.held, this.#width - INDENT.length - 2, callName(event.held))}`)
         break
       case "approval_decided": {
+        if (this.#showsQuestions && this.#asked.delete(event.requestId)) break
         const by = event.by === undefined ? "" : ` by ${oneLine(event.by)}`
         const text = `${oneLine(event.callId)}  ${oneLine(event.name)} ${decisionWords(event.decision)}${by}`
         screen.line(`${INDENT}${screen.style("dim", cutToColumns(text, this.#width - INDENT.length))}`)
@@ -179,7 +197,8 @@ export class RunScreen implements Reporter {
     this.#screen.line(`Then continue with: turn-machine resume ${shellWord(this.#screen.shortPath(state))} (or the same command with --resume)`)
   }
 
-  asking(): void {
+  asking(call?: HeldCall): void {
+    if (call !== undefined) this.#asked.add(call.requestId)
     this.turnEnded()
   }
 

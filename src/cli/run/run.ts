@@ -23,21 +23,20 @@ import { endpointHost, type ModelChoice, shownUrl } from "../model/model-setting
 import { plan } from "../planner/planner.ts"
 import { readArgs } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
-import { oneLine } from "../terminal/format.ts"
+import { oneLine, plainJson, plainText } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
-import { checkOutputFlags, plainIo } from "../terminal/output-flags.ts"
+import { checkOutputFlags, plainIo, silentUntil } from "../terminal/output-flags.ts"
 import { type Confirmed, confirm, confirmedText } from "../trust/confirm.ts"
 import { OwnStates } from "../trust/own-states.ts"
 import { EditFolder } from "../workspace/edit-folder.ts"
 import { Folder, isInside } from "../workspace/folder.ts"
 import { OutFolder } from "../workspace/out-folder.ts"
 import { fileTools } from "../workspace/tools.ts"
-import { answerOnly } from "./answer-only.ts"
 import { RESUME_HELP, RUN_HELP, SUSPENDED_EXIT_CODE } from "./help.ts"
 import { jsonLines, type Reporter, type RunTotals, totalsOf } from "./reporter.ts"
 import type { RunMeta } from "./run-config.ts"
 import { runConfig, runStart } from "./run-config.ts"
-import { RunScreen } from "./run-screen.ts"
+import { RunScreen, showsQuestions } from "./run-screen.ts"
 import { RUN_FLAGS, type RunFlags, type RunSettings, resolveRun, workOf } from "./run-settings.ts"
 import { type OpenOptions, RunState } from "./run-state.ts"
 import { StopMenu, type StopMenuOptions } from "./stop-menu.ts"
@@ -98,7 +97,18 @@ async function perform(flags: RunFlags, words: readonly string[], io: Io, mustEx
 function reporterOf(flags: RunFlags, io: Io): Reporter {
   if (flags.json === true) return jsonLines(io.stdout)
   if (flags.quiet === true) return answerOnly(io)
-  return new RunScreen(flags.plain === true ? plainIo(io) : io)
+  return new RunScreen(flags.plain === true ? plainIo(io) : io, { showsQuestions: showsQuestions(io) })
+}
+
+/** Writes the answer and nothing else. What a person has to do before there is one goes to standard error. */
+function answerOnly(io: Io): Reporter {
+  return silentUntil<Reporter>(io.stderr, (stdout) => new RunScreen({ ...io, stdout }), ["paused", "suspended"], {
+    ended({ outcome }) {
+      if (outcome.type !== "finished") return
+      const { finish } = outcome
+      io.stdout.write(`${finish.type === "assistant_message" ? plainText(finish.text) : plainJson(finish.value)}\n`)
+    },
+  })
 }
 
 /** A held call that no person can decide about would lose the turn. @throws {CliError} */
@@ -140,7 +150,7 @@ class Run {
     this.#io = io
     const notLater = state === undefined ? { notLater: "To decide later, start the run with a state file: --state FILE." } : {}
     const prompt = io.terminal && new ApprovalPrompt(io.terminal, io.env, { always: "turn", by: loginName(io), ...notLater })
-    this.#asker = new Asker({ prompt, gate, onAsking: () => reporter.asking(), untilFree: () => this.#menu?.closed })
+    this.#asker = new Asker({ prompt, gate, onAsking: (call) => reporter.asking(call), untilFree: () => this.#menu?.closed })
     this.#makeMenu = (actions) =>
       io.terminal && new StopMenu({ terminal: io.terminal, env: io.env, gate, onOpen: () => reporter.asking(), ...actions })
   }
