@@ -18,7 +18,6 @@ import { formatCount, oneLine, plainText, plural, seconds, sentence } from "../t
 import type { Io } from "../terminal/io.ts"
 import { INDENT, Screen } from "../terminal/screen.ts"
 import { type Style, styler, widthOf } from "../terminal/style.ts"
-import { Wrap } from "../terminal/wrap.ts"
 import type { RequestResult, ResolvedRequest } from "./control/requests.ts"
 import { contractRows, leftOf, nextCommand, statusStyle, statusWord, usedOf, waitText } from "./goal-format.ts"
 import type { GoalEnd, GoalReporter, GoalStart, GoalSuspension, Ruling, Waiting } from "./goal-reporter.ts"
@@ -95,10 +94,7 @@ export class GoalScreen implements GoalReporter {
     this.#until = undefined
     this.#screen.line("")
     const name = `Turn ${number}${resumed ? " (resumed)" : ""}`
-    const width = widthOf(this.#io.stdout)
-    const wrap = new Wrap(Number.isFinite(width) ? width : 0, INDENT, name.length)
-    const usage = this.#goal === null ? "" : this.#style("dim", wrap.add(` · ${usedOf(this.#goal).join(", ")}`))
-    this.#screen.line(`${this.#style("bold", name)}${usage}`)
+    this.#screen.heading(name, this.#goal === null ? "" : `· ${usedOf(this.#goal).join(", ")}`)
   }
 
   event(event: TurnEvent): void {

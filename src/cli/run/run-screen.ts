@@ -3,7 +3,7 @@ import type { HeldCall } from "../../wire/approval.ts"
 import type { Outcome, TurnEvent } from "../../wire/event.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
 import { callName, waitingLines, waitingText } from "../approvals/commands.ts"
-import { heldLine } from "../approvals/held-lines.ts"
+import { foldWords, heldLine } from "../approvals/held-lines.ts"
 import { decisionWords } from "../approvals/words.ts"
 import { serverLine } from "../mcp/servers.ts"
 import { modelText } from "../model/model-settings.ts"
@@ -15,7 +15,7 @@ import { INDENT, Screen } from "../terminal/screen.ts"
 import { widthOf } from "../terminal/style.ts"
 import { isUnreported, type Reporter, type RunEnd, type RunPause, type RunStart, type RunSuspension, type RunTotals } from "./reporter.ts"
 import type { RunSettings } from "./run-settings.ts"
-import { toolLine } from "./tool-line.ts"
+import { type ToolLine, toolLine } from "./tool-line.ts"
 
 /** Terminals narrower than this get no columns in the lines of tool calls. */
 const LEAST_WIDTH = 80
@@ -38,9 +38,7 @@ export function showsQuestions({ terminal, stdout }: Pick<Io, "terminal" | "stdo
 /** Shows a run as text: what the model says, each tool call, tokens, and a summary. In colour on a terminal that supports it. */
 export class RunScreen implements Reporter {
   readonly #screen: Screen
-  readonly #hasColumns: boolean
-  readonly #callWidth: number
-  readonly #width: number
+  readonly #stdout: Io["stdout"]
   #out = ""
   #estimated = false
   #prices: StoredPrices | undefined
@@ -55,9 +53,7 @@ export class RunScreen implements Reporter {
   constructor(io: Pick<Io, "stdout" | "env" | "cwd">, { screen = new Screen(io), showsQuestions = false }: RunScreenOptions = {}) {
     this.#screen = screen
     this.#showsQuestions = showsQuestions
-    this.#width = widthOf(io.stdout)
-    this.#callWidth = Math.min(CALL_WIDTH, this.#width - INDENT.length - 2 - RESULT_WIDTH - FACTS_WIDTH - 2)
-    this.#hasColumns = this.#width >= LEAST_WIDTH
+    this.#stdout = io.stdout
   }
 
   started(settings: RunSettings, { state, resumedAt, servers = [] }: RunStart): void {
@@ -122,30 +118,10 @@ export class RunScreen implements Reporter {
       case "tool_progress":
         if (this.#running.has(event.callId)) screen.detail(progressText(event))
         break
-      case "tool_call": {
+      case "tool_call":
         this.#running.delete(event.callId ?? event.name)
-        const { ok, name, args, result, facts } = toolLine(event)
-        const call = `${name} ${args}`.trim()
-        const mark = ok ? screen.style("green", "✓") : screen.style("red", "✗")
-        const shown = (text: string): string => (ok ? text : screen.style("red", text))
-        if (this.#hasColumns) {
-          const callColumn = padToColumns(call, this.#callWidth)
-          const resultColumn = ok ? padToColumns(result, RESULT_WIDTH) : result
-          if (!ok || INDENT.length + 2 + columnsOf(`${callColumn} ${resultColumn} ${facts}`) <= this.#width) {
-            screen.line(`${INDENT}${mark} ${callColumn} ${shown(resultColumn)} ${screen.style("dim", facts)}`)
-            break
-          }
-        }
-        const room = this.#width - INDENT.length - 2
-        const fits = columnsOf(`${call} ${result} ${facts}`) <= room
-        if (fits) screen.line(`${INDENT}${mark} ${call} ${shown(result)} ${screen.style("dim", facts)}`)
-        else {
-          screen.line(`${INDENT}${mark} ${cutToColumns(call, room)}`)
-          const left = Math.max(LEAST_RESULT, room - columnsOf(facts) - 1)
-          screen.line(`${INDENT}  ${shown(cutToColumns(result, left))} ${screen.style("dim", facts)}`)
-        }
+        this.#toolCall(toolLine(event))
         break
-      }
       case "approval_requested":
         if (this.#showsQuestions) break
         screen.line(`${INDENT}${screen.style("yellow", "?")} ${heldLine(event.held, this.#width - INDENT.length - 2, callName(event.held))}`)
@@ -174,6 +150,35 @@ export class RunScreen implements Reporter {
         if (event.envelope?.kind !== "llm_provider") screen.line(`${INDENT}${screen.style("red", oneLine(event.message))}`)
         break
     }
+  }
+
+  /** One line, in columns where the terminal is wide enough, or the call and below it the result. A failure is not cut. */
+  #toolCall({ ok, name, args, result, facts }: ToolLine): void {
+    const { style } = this.#screen
+    const room = this.#width - INDENT.length - 2
+    const call = `${name} ${args}`.trim()
+    const mark = ok ? style("green", "✓") : style("red", "✗")
+    const shown = (text: string): string => (ok ? text : style("red", text))
+    const hasColumns = this.#width >= LEAST_WIDTH
+    const callColumn = hasColumns ? padToColumns(call, Math.min(CALL_WIDTH, room - RESULT_WIDTH - FACTS_WIDTH - 2)) : `${call} `
+    const resultColumn = hasColumns && ok ? padToColumns(result, RESULT_WIDTH) : result
+    if (columnsOf(`${callColumn} ${resultColumn}  ${facts}`) <= room) {
+      this.#screen.line(`${INDENT}${mark} ${callColumn} ${shown(resultColumn)}${hasColumns && ok ? "" : " "} ${style("dim", facts)}`)
+      return
+    }
+    this.#screen.line(`${INDENT}${mark} ${cutToColumns(call, room)}`)
+    const lines = ok ? [cutToColumns(result, Math.max(LEAST_RESULT, room - columnsOf(facts) - 2))] : foldWords(result, Math.max(LEAST_RESULT, room))
+    const isOwnLine = columnsOf(`${lines.at(-1) ?? ""}  ${facts}`) > room
+    for (const [index, line] of lines.entries()) {
+      const isLast = index === lines.length - 1 && !isOwnLine
+      this.#screen.line(`${INDENT}  ${shown(line)}${isLast ? `  ${style("dim", facts)}` : ""}`)
+    }
+    if (isOwnLine) this.#screen.line(`${INDENT}  ${style("dim", facts)}`)
+  }
+
+  /** That of a terminal may change. */
+  get #width(): number {
+    return widthOf(this.#stdout)
   }
 
   ended({ outcome, totals, durationMs, again }: RunEnd): void {

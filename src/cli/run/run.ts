@@ -24,6 +24,7 @@ import { plan } from "../planner/planner.ts"
 import { readArgs } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine, plainJson, plainText } from "../terminal/format.ts"
+import { printHelp } from "../terminal/help.ts"
 import type { Io } from "../terminal/io.ts"
 import { checkOutputFlags, plainIo, silentUntil } from "../terminal/output-flags.ts"
 import { type Confirmed, confirm, confirmedText } from "../trust/confirm.ts"
@@ -45,7 +46,7 @@ import { StopMenu, type StopMenuOptions } from "./stop-menu.ts"
 export async function run(args: readonly string[], io: Io): Promise<number> {
   const { values: flags, words } = readArgs(args, RUN_FLAGS, "turn-machine run --help")
   if (flags.help === true) {
-    io.stdout.write(RUN_HELP)
+    printHelp(RUN_HELP, io)
     return 0
   }
   if (flags.resume === true && flags.state === undefined) throw new CliError("--resume needs the state file: --state FILE.")
@@ -60,7 +61,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
 export async function resumeRun(args: readonly string[], io: Io): Promise<number> {
   const { values: flags, words } = readArgs(args, RUN_FLAGS, "turn-machine resume --help")
   if (flags.help === true) {
-    io.stdout.write(RESUME_HELP)
+    printHelp(RESUME_HELP, io)
     return 0
   }
   const [file = flags.state, ...task] = words
