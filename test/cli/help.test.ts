@@ -6,7 +6,10 @@ import { runCli } from "./harness.ts"
 const GOALS = ["status", "watch", "say", "queue", "retract", "pause", "resume", "edit", "clear"].map((name) => ["goal", name])
 const JOURNALS = ["show", "view", "replay", "diff", "fork", "compact"].map((name) => ["journal", name])
 const OTHERS = ["run", "resume", "goal", "subgoal", "approvals", "decide", "answer", "journal"].map((name) => [name])
-const COMMANDS = [[], ...OTHERS, ...GOALS, ...JOURNALS, ["subgoal", "add"]].map((command) => ({ command: command.join(" "), args: [...command, "--help"] }))
+const COMMANDS = [[], ...OTHERS, ...GOALS, ...JOURNALS, ["subgoal", "add"]].map((command) => ({
+  command: command.join(" "),
+  args: [...command, "--help"],
+}))
 
 const words = (text: string): readonly string[] => text.split(/\s+/).filter((word) => word !== "")
 

@@ -68,12 +68,7 @@ export class GoalRunner {
    * Opens the goal exclusively, and with it its output folder. `isNew`: the folder's thread must be a new one.
    * @throws {CliError}
    */
-  static async open(
-    folder: GoalFolder,
-    settings: GoalSettings,
-    io: Io,
-    { takeOver = false, isNew = false }: OpenGoalOptions = {},
-  ): Promise<GoalRunner> {
+  static async open(folder: GoalFolder, settings: GoalSettings, { takeOver = false, isNew = false }: OpenGoalOptions = {}): Promise<GoalRunner> {
     const { dir, out, force, model, contextTokens, approval, mcp } = settings.run
     const { meta } = settings
     const outFolder = new OutFolder(out, { replaceAny: force, reserved: folder.owns })
@@ -81,7 +76,7 @@ export class GoalRunner {
     const edit = approval.edit === true ? new EditFolder(read, (path) => folder.owns(path) || isInside(out, path)) : undefined
     const opened: (() => Promise<void>)[] = []
     try {
-      const servers = await startServers(mcp.servers, { cwd: dir, io, approve: approval.approve })
+      const servers = await startServers(mcp.servers, { cwd: dir, approve: approval.approve })
       opened.push(() => servers.close())
       const tools = mergeToolboxes([toolbox(fileTools(read, outFolder, edit)), ...servers.toolboxes])
       const options = goalOptions(meta, () => tools.specs)

@@ -25,6 +25,7 @@ import { readArgs } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine, plainJson, plainText } from "../terminal/format.ts"
 import { printHelp } from "../terminal/help.ts"
+import { interruptible } from "../terminal/interrupts.ts"
 import type { Io } from "../terminal/io.ts"
 import { checkOutputFlags, plainIo, silentUntil } from "../terminal/output-flags.ts"
 import { type Confirmed, confirm, confirmedText } from "../trust/confirm.ts"
@@ -54,7 +55,8 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   for (const flag of ["compact", "take-over"] as const) {
     if (flags[flag] === true && flags.state === undefined) throw new CliError(`--${flag} needs a state file: --state FILE.`)
   }
-  return perform(flags, words, io)
+  const again = flags.state === undefined ? "Run the same command again." : "Run the same command again, with --resume."
+  return interruptible(io, `Stopped before the turn began. ${again}`, (own) => perform(flags, words, own))
 }
 
 /** `turn-machine resume FILE`: like `run --state FILE --resume`, but the file must contain a turn. @throws {CliError} */
@@ -67,7 +69,8 @@ export async function resumeRun(args: readonly string[], io: Io): Promise<number
   const [file = flags.state, ...task] = words
   if (file === undefined) throw new CliError("resume needs the state file: turn-machine resume FILE.")
   if (flags.state !== undefined && flags.state !== file) throw new CliError("resume takes one state file: turn-machine resume FILE.")
-  return perform({ ...flags, state: file, resume: true }, task, io, true)
+  const given = { ...flags, state: file, resume: true }
+  return interruptible(io, "Stopped before the turn was resumed. Run the same command again.", (own) => perform(given, task, own, true))
 }
 
 async function perform(flags: RunFlags, words: readonly string[], io: Io, mustExist = false): Promise<number> {
@@ -163,7 +166,7 @@ class Run {
     const outFolder = new OutFolder(out, { replaceAny: force, reserved: owns })
     const folder = new Folder(dir, await hiddenFiles(dir, out, owns))
     const edit = this.#settings.approval.edit === true ? new EditFolder(folder, (path) => owns(path) || isInside(out, path)) : undefined
-    const servers = await startServers(this.#settings.mcp.servers, { cwd: dir, io: this.#io, approve: this.#settings.approval.approve })
+    const servers = await startServers(this.#settings.mcp.servers, { cwd: dir, approve: this.#settings.approval.approve })
     try {
       const tools = mergeToolboxes([toolbox(fileTools(folder, outFolder, edit)), ...servers.toolboxes])
       const host: Host = { ...modelHost(model, contextTokens), tools, decide: this.#asker.decide }

@@ -10,7 +10,8 @@ export const INDENT = "   "
 const FIELD_INDENT = " ".repeat(9)
 // Saves the cursor's position instead of counting columns: on Ctrl-C a terminal writes ^C after the status.
 const SAVE_CURSOR = "\u001b7"
-const RESTORE_CURSOR_AND_CLEAR = "\u001b8\u001b[K"
+// To the end of the screen: a terminal that became narrower shows the status in two lines.
+const RESTORE_CURSOR_AND_CLEAR = "\u001b8\u001b[J"
 
 const TICK_MS = 1_000
 /** What takes longer says how long, in the status line. */
