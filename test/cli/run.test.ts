@@ -24,7 +24,7 @@ function linesOf(stdout: string): readonly Line[] {
 /** Removes from output what differs between runs: times, and the order in which parallel tools end. */
 function steady(stdout: string): string {
   const lines = stdout
-    .replace(/[\d.]+ k?B, \d+ ms$/gm, "…")
+    .replace(/[\d.]+ k?B, [\d.]+ m?s$/gm, "…")
     .replace(/, [\d.]+ m?s$/gm, ", …")
     .split("\n")
   const sorted: string[] = []

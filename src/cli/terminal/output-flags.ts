@@ -62,7 +62,7 @@ export function silentUntil<Reporter extends { asking(): void }>(
     write: (text) => (isOpen ? output.write(text) : undefined),
   })
   const open = (): void => {
-    // Ends lines and a status that nobody saw.
+    // Ends lines and a status that were not written.
     reporter.asking()
     isOpen = true
   }
