@@ -159,11 +159,11 @@ export class RunScreen implements Reporter {
     const call = `${name} ${args}`.trim()
     const mark = ok ? style("green", "✓") : style("red", "✗")
     const shown = (text: string): string => (ok ? text : style("red", text))
-    const hasColumns = this.#width >= LEAST_WIDTH
-    const callColumn = hasColumns ? padToColumns(call, Math.min(CALL_WIDTH, room - RESULT_WIDTH - FACTS_WIDTH - 2)) : `${call} `
-    const resultColumn = hasColumns && ok ? padToColumns(result, RESULT_WIDTH) : result
-    if (columnsOf(`${callColumn} ${resultColumn}  ${facts}`) <= room) {
-      this.#screen.line(`${INDENT}${mark} ${callColumn} ${shown(resultColumn)}${hasColumns && ok ? "" : " "} ${style("dim", facts)}`)
+    const callColumn = padToColumns(call, Math.min(CALL_WIDTH, room - RESULT_WIDTH - FACTS_WIDTH - 2))
+    const inColumns = [`${callColumn} `, ok ? `${padToColumns(result, RESULT_WIDTH)} ` : `${result}  `] as const
+    for (const [first, second] of [...(this.#width >= LEAST_WIDTH ? [inColumns] : []), [`${call}  `, `${result}  `] as const]) {
+      if (columnsOf(`${first}${second}${facts}`) > room) continue
+      this.#screen.line(`${INDENT}${mark} ${first}${shown(second)}${style("dim", facts)}`)
       return
     }
     this.#screen.line(`${INDENT}${mark} ${cutToColumns(call, room)}`)
