@@ -15,9 +15,9 @@ import { ThreadRecord } from "./thread.ts"
 
 const DriverActions = z.array(DriverAction)
 
-/** Checks one record of a journal. An unknown key is refused, because dropping it could lose its meaning. */
+/** Checks one record of a journal. An unknown key is refused, because dropping it could lose its meaning. A valid record is returned itself. */
 export function journalValidation(value: unknown): JournalRecord {
-  return parseRecord(JournalRecord, value, "journal record")
+  return exactMatch(JournalRecord)(value) ? (value as JournalRecord) : parseRecord(JournalRecord, value, "journal record")
 }
 
 /** Checks one record of the log of a thread. An unknown key is refused. */
