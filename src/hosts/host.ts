@@ -392,6 +392,12 @@ export interface TurnLog {
    * recorded, and the effect fails instead.
    */
   response(machine: TurnMachine, response: Response): Promise<void>
+  /**
+   * Records a response, and those that follow from it without any work, in one write: `handle` passes each to the machine when its record is
+   * made, and returns the next one, if there is one. Resolves when all are stored; nothing that they led to may be performed or reported before.
+   * Absent: each response is recorded on its own.
+   */
+  responses?(machine: TurnMachine, first: Response, handle: (response: Response) => Response | undefined): Promise<void>
   /** Records a host command, and then applies it to the machine. */
   command(machine: TurnMachine, command: HostCommand): Promise<void>
   /**
