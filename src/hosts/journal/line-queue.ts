@@ -38,17 +38,20 @@ export class LineQueue {
     return this.#written
   }
 
-  readonly #write = async (): Promise<void> => {
+  readonly #write = (): Promise<void> => {
     const lines = this.#waiting
     this.#waiting = []
     this.#flush = undefined
+    return lines.length === 1 ? this.#stored.append(lines[0] as string) : this.#writeAll(lines)
+  }
+
+  async #writeAll(lines: readonly string[]): Promise<void> {
     for (const text of joined(lines)) await this.#stored.append(text)
   }
 }
 
 /** Joins texts to as few as can each be a string: usually one. */
 function joined(texts: readonly string[]): readonly string[] {
-  if (texts.length === 1) return texts
   const length = texts.reduce((sum, text) => sum + text.length, 0)
   return length <= MAX_LINE_CHARS ? [texts.join("")] : texts
 }

@@ -21,18 +21,18 @@ interface RecordedInputs {
   command: HostCommand | undefined
   /** Why the journal could not store what the machine has handled. */
   lost: { readonly error: unknown } | undefined
+  /** The response that the machine has checked last, without what a journal could not be read with. */
+  checked: Response | undefined
 }
 
-const checkedResponses = new WeakSet<Response>()
-
-/** Whether a recorded machine has checked this object, and left nothing in it that a journal could not be read with. */
-export function isChecked(response: Response): boolean {
-  return checkedResponses.has(response)
+/** Whether this is the response that a recorded machine has checked last, and it left nothing in it that a journal could not be read with. */
+export function isChecked(machine: BareTurnMachine, response: Response): boolean {
+  return inputsOf(machine)?.checked === response
 }
 
 /** From now on, a machine accepts only inputs that its journal has recorded. */
 export function acceptOnlyRecorded(machine: RecordedTurnMachine, records: InputRecords): void {
-  machine[INPUTS] = { records, command: undefined, lost: undefined }
+  machine[INPUTS] = { records, command: undefined, lost: undefined, checked: undefined }
 }
 
 /** Carries out a command that is recorded. Throws what the machine throws. */
@@ -82,7 +82,8 @@ export class RecordedTurnMachine extends TurnMachine {
 
   override check(response: unknown): Response {
     const checked = super.check(response)
-    if (checked !== response) checkedResponses.add(checked)
+    const recorded = this[INPUTS]
+    if (recorded !== undefined && checked !== response) recorded.checked = checked
     return checked
   }
 

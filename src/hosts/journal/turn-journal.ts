@@ -254,7 +254,7 @@ export class TurnJournal implements TurnLog {
    * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
    */
   async response(machine: TurnMachine, response: Response): Promise<void> {
-    if (!isChecked(response)) journalValidation(response)
+    if (!isChecked(machine, response)) journalValidation(response)
     while (this.#commanding !== undefined) await this.#commanding
     await this.#record(machine, response)
   }
@@ -267,7 +267,7 @@ export class TurnJournal implements TurnLog {
    * @throws as {@link response}; or what `handle` throws, once the responses up to there are stored
    */
   async responses(machine: TurnMachine, first: Response, handle: (response: Response) => Response | undefined): Promise<void> {
-    if (!isChecked(first)) journalValidation(first)
+    if (!isChecked(machine, first)) journalValidation(first)
     while (this.#commanding !== undefined) await this.#commanding
     // What another caller has recorded is handled first.
     const isAlone = this.#unhandled.size === 0
@@ -438,7 +438,8 @@ export class TurnJournal implements TurnLog {
     }
     recorder.handOut(machine)
     // The snapshot of held calls is stored before anybody can be asked about them, and before any of them runs.
-    await this.#snapshotHeld(machine)
+    const held = this.#snapshotHeld(machine)
+    if (held !== undefined) await held
     // A snapshot would take the place of a response that the machine has not handled.
     const snapshot = this.#unhandled.size > 0 ? "" : recorder.snapshotIfDue(machine)
     if (snapshot === "") return
@@ -469,10 +470,10 @@ export class TurnJournal implements TurnLog {
   }
 
   /** Stores a snapshot if calls are held that none has. Resolves when it is stored, and everything before it. */
-  async #snapshotHeld(machine: TurnMachine): Promise<void> {
+  #snapshotHeld(machine: TurnMachine): Promise<void> | undefined {
     const snapshot = this.#unhandled.size > 0 || machine.done ? "" : this.#recording(machine).snapshotIfHeld(machine)
     if (snapshot !== "") this.#heldStored = this.#append(snapshot)
-    await this.#heldStored
+    return this.#heldStored
   }
 
   /** Closes the journal after all pending writes. Idempotent. */
@@ -526,7 +527,7 @@ export class TurnJournal implements TurnLog {
       },
       handled: () => {
         // Not awaited here: what must not run before it waits for the write.
-        this.#snapshotHeld(machine).catch(() => {})
+        this.#snapshotHeld(machine)?.catch(() => {})
       },
     })
   }
