@@ -87,12 +87,7 @@ interface Handled {
 }
 
 /** Records a response and those that follow from it, and handles them. */
-async function recordAndHandle(
-  machine: TurnMachine,
-  response: Response,
-  journal: TurnLog,
-  follows: () => Response | undefined,
-): Promise<Handled> {
+async function recordAndHandle(machine: TurnMachine, response: Response, journal: TurnLog, follows: () => Response | undefined): Promise<Handled> {
   let handled: Handled | undefined
   if (journal.responses === undefined) await journal.response(machine, response)
   else
