@@ -300,8 +300,9 @@ export interface Host {
   /** Receives committed history and the end of the turn. Awaited before the next work is performed. If it throws, `runTurn` rejects. */
   progress?(effect: Progress | Done): Promise<void> | void
   /**
-   * Called before work is performed, after each accepted answer, and after `done`. Save `machine.checkpoint()` here. Awaited. If it
-   * throws, `runTurn` rejects.
+   * Called before work is performed, after each accepted answer, and after `done`. With a journal, a checkpoint that is answered in the write
+   * of the answer before has no calls of its own: four in an iteration with tools instead of six. Save `machine.checkpoint()` here. Awaited.
+   * If it throws, `runTurn` rejects.
    */
   save?(machine: TurnMachine): Promise<void> | void
 }

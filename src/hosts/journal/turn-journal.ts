@@ -28,7 +28,8 @@ import type { JournalStore, OpenOptions, StoredJournal } from "./store.ts"
 export interface TurnJournalOptions extends OpenOptions, Omit<RecorderOptions, "validation"> {
   /**
    * Compacts the journal at a snapshot when it would be longer than this, in characters: records before the snapshot are removed.
-   * A compacted journal can be resumed, but no longer be replayed from its start. Default 0: never.
+   * A compacted journal can be resumed, but no longer be replayed from its start. Default 0: never. With it, a snapshot is due after 300 records
+   * or 1,000,000 characters, unless the options set that.
    */
   readonly compactAboveChars?: number
   /** The host's clock, milliseconds since the epoch. Default `Date.now`. */
@@ -108,7 +109,7 @@ export class TurnJournal implements TurnLog {
       this.#outside.note(entry.record)
       if (entry.record.type === "traced") this.#traced = entry
     }
-    this.#options = { ...options, validation: journalValidation }
+    this.#options = { ...((options.compactAboveChars ?? 0) > 0 && COMPACTING), ...options, validation: journalValidation }
   }
 
   /**
@@ -555,6 +556,9 @@ export class TurnJournal implements TurnLog {
     throw new RangeError(`now() must return milliseconds since the epoch, not ${now}.`)
   }
 }
+
+/** When snapshots are due in a journal that is compacted at them. */
+const COMPACTING = { snapshotEveryRecords: 300, snapshotEveryChars: 1_000_000 } as const
 
 /** The machine of a turn that begins after a history. What comes from a log was checked when it was written or read. */
 function beginAfter(history: LogHistory, config: TurnConfig, start: TurnStart): RecordedTurnMachine {
