@@ -93,7 +93,7 @@ module.exports = {
     room("hosts/run", [HOST, TIMERS], "The loop performs effects; it knows no journal store, no model client and no thread."),
     room(
       "hosts/tools",
-      [HOST, TIMERS, ATTACHMENTS, "^src/hosts/run/(failures|plain-json)\\.ts$"],
+      [HOST, TIMERS, ATTACHMENTS, "^src/hosts/run/(failures|lazy-signal|plain-json)\\.ts$"],
       "A tool is an executor with a schema; it knows no loop.",
     ),
     room(

@@ -8,11 +8,11 @@ const MADE = Symbol("made")
 
 class Signalled implements SignalSource {
   declare readonly signal: AbortSignal
-  declare readonly [MADE]: { readonly members: object; readonly source: SignalSource }
+  declare readonly [MADE]: { readonly parts: readonly object[]; readonly source: SignalSource }
 
-  constructor(members: object, source: SignalSource) {
-    Object.assign(this, members)
-    Object.defineProperty(this, MADE, { value: { members, source } })
+  constructor(parts: readonly object[], source: SignalSource) {
+    for (const part of parts) Object.assign(this, part)
+    Object.defineProperty(this, MADE, { value: { parts, source } })
     Object.defineProperty(this, "signal", SIGNAL)
   }
 }
@@ -31,11 +31,12 @@ const SIGNAL: PropertyDescriptor & ThisType<Signalled> = {
  * `AbortSignal` costs as much as all else around a call. A copy (`{ ...context }`) holds the signal itself.
  */
 export function withSignal<Context extends object>(members: Context, source: SignalSource): Context & SignalSource {
-  return new Signalled(members, source) as Signalled & Context
+  return new Signalled([members], source) as Signalled & Context
 }
 
 /** A copy of a context with other members and the same signal, which is not read. */
 export function withMembers<Context extends SignalSource, Members extends object>(context: Context, members: Members): Context & Members {
   const made = (context as Partial<Signalled>)[MADE]
-  return made === undefined ? { ...context, ...members } : (withSignal({ ...made.members, ...members }, made.source) as unknown as Context & Members)
+  if (made === undefined) return { ...context, ...members }
+  return new Signalled([...made.parts, members], made.source) as unknown as Context & Members
 }
