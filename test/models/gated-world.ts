@@ -259,7 +259,9 @@ export class GatedProcess {
         const kinds = kindsOf(text)
         if (kinds.length > 0)
           await this.#gate(`${isLog ? "log" : "turn"} ${kinds.join(" + ")}`, (part) => {
-            if (entry.owner === owner) entry.text += kept.slice(0, Math.floor(part * kept.length))
+            // A torn write ends in its first record: one that ends after it is as if the process was killed after a write of that alone.
+            const length = part < 1 ? Math.floor(part * kept.indexOf("\n")) : kept.length
+            if (entry.owner === owner) entry.text += kept.slice(0, length)
           })
         if (this.#isGone) return forever()
         mayWrite()
