@@ -6,6 +6,7 @@
  * Ctrl-C ends a run early: its figures are those until then.
  */
 import { parseArgs } from "node:util"
+import { soakGoal } from "./soak/goal.ts"
 import { STORE_KINDS } from "./soak/stores.ts"
 import { soakThread } from "./soak/thread.ts"
 import { soakTurns } from "./soak/turns.ts"
@@ -19,9 +20,10 @@ const { values, positionals } = parseArgs({
     records: { type: "string", default: "1000000" },
     calls: { type: "string", default: "50" },
     store: { type: "string", default: STORE_KINDS.join() },
+    days: { type: "string", default: "7" },
   },
 })
-const PARTS = ["turns", "thread"] as const
+const PARTS = ["turns", "thread", "goal"] as const
 const parts = positionals.length === 0 ? PARTS : positionals
 const stop = new AbortController()
 process.on("SIGINT", () => stop.abort())
@@ -34,9 +36,14 @@ function report(figures: { readonly part: string; readonly faults: readonly stri
   if (figures.faults.length > 0) process.exitCode = 1
 }
 
+const kinds = STORE_KINDS.filter((kind) => values.store.split(",").includes(kind))
 for (const part of parts) {
-  if (part === "turns") report(await soakTurns({ turns: Number(values.turns), seed: Number(values.seed), allLawsEvery: Number(values["all-laws-every"]), mostHeapBytes: 100, ...given }))
-  if (part === "thread")
-    for (const kind of STORE_KINDS)
-      if (values.store.split(",").includes(kind)) report(await soakThread({ records: Number(values.records), calls: Number(values.calls), kind, ...given }))
+  if (part === "turns") {
+    const [turns, seed, allLawsEvery] = [values.turns, values.seed, values["all-laws-every"]].map(Number) as [number, number, number]
+    report(await soakTurns({ turns, seed, allLawsEvery, mostHeapBytes: 100, ...given }))
+  } else if (part === "thread") {
+    for (const kind of kinds) report(await soakThread({ records: Number(values.records), calls: Number(values.calls), kind, ...given }))
+  } else if (part === "goal") {
+    for (const kind of kinds) report(await soakGoal({ days: Number(values.days), kind, ...given }))
+  } else throw new Error(`There is no part ${JSON.stringify(part)}. The parts are ${PARTS.join(", ")}.`)
 }
