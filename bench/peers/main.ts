@@ -2,7 +2,8 @@
  * npm install && npm start [-- --quick] [-- --only NAME,NAME]
  *
  * Measures turns of turn-machine and of other agent loops side by side, each in processes of its own, all on the Node of this folder. Every
- * round runs all contenders once, so that other work on the machine meets them alike. Prints one table in Markdown: microseconds a step.
+ * round runs all contenders once, so that other work on the machine meets them alike. Prints tables in Markdown: microseconds a step; what is
+ * saved; streamed text; and a crash in a batch of three tools.
  */
 import { execFile } from "node:child_process"
 import { readFileSync } from "node:fs"
@@ -40,6 +41,7 @@ const CONTENDERS: readonly {
 const measured = CONTENDERS.filter(
   ({ title, file }) => values.only === undefined || values.only.split(",").some((name) => title.includes(name) || file === name),
 )
+const isMeasured = (file: string): boolean => measured.some((contender) => contender.file === file)
 const run = promisify(execFile)
 
 async function once<Result>(file: string, name: string, mode: string, steps: number, ...flags: string[]): Promise<Result | undefined> {
@@ -96,6 +98,54 @@ for (const { title, versionOf } of measured) {
   ]
   console.log(`| ${title}${versionOf === undefined ? "" : ` ${version(versionOf)}`} | ${row.map(shown).join(" | ")} |`)
 }
+
+interface SavedFigures {
+  readonly bytes: number
+  readonly saveUs: number
+  readonly restoreUs: number
+}
+
+const SAVED: readonly (readonly [what: string, file: string, name: string])[] = [
+  ["the messages as JSON", "floor", "floorSaved"],
+  ["turn-machine, checkpoint", "turn-machine", "withRunTurnSaved"],
+  ["turn-machine, journal", "turn-machine", "journaledInMemorySaved"],
+  ["pi-agent-core, its messages", "pi", "loopSaved"],
+  ["LangGraph, memory saver", "langgraph", "withMemorySaverSaved"],
+]
+console.log("\n| saved, 100 steps | bytes a step | to text, µs a step | restored, µs a step |\n| --- | ---: | ---: | ---: |")
+for (const [what, file, name] of SAVED.filter(([, file]) => isMeasured(file))) {
+  const { bytes, saveUs, restoreUs } = (await once<SavedFigures>(file, name, "saved", 100)) ?? {
+    bytes: Number.NaN,
+    saveUs: Number.NaN,
+    restoreUs: Number.NaN,
+  }
+  console.log(`| ${what} | ${shown(bytes)} | ${saveUs === 0 ? "" : saveUs.toFixed(2)} | ${restoreUs === 0 ? "" : restoreUs.toFixed(2)} |`)
+}
+
+const DELTAS: readonly (readonly [what: string, file: string, name: string])[] = [
+  ["a loop without a library", "floor", "floorDeltas"],
+  ["turn-machine, `runTurn`", "turn-machine", "withRunTurnDeltas"],
+  ["turn-machine, `openAiCompatible`, a chunk each", "turn-machine", "clientDeltas"],
+  ["pi-agent-core", "pi", "loopDeltas"],
+]
+console.log("\n| streamed text, 5,000 pieces | µs a piece, first answer | best |\n| --- | ---: | ---: |")
+for (const [what, file, name] of DELTAS.filter(([, file]) => isMeasured(file))) {
+  const { first = Number.NaN, best = Number.NaN } = (await once<{ first: number; best: number }>(file, name, "deltas", 5_000)) ?? {}
+  console.log(`| ${what} | ${first.toFixed(2)} | ${best.toFixed(2)} |`)
+}
+
+const CRASHES: readonly (readonly [what: string, file: string, name: string])[] = [
+  ["turn-machine, `journaled`", "turn-machine", "journaledCrash"],
+  ["LangGraph, memory saver, a node for each tool", "langgraph", "withMemorySaverCrash"],
+]
+console.log("\n| killed when a and b of three tools had run | ran, in order | ran twice |\n| --- | --- | --- |")
+for (const [what, file, name] of CRASHES.filter(([, file]) => isMeasured(file))) {
+  const { ran = [] } = (await once<{ ran: readonly string[] }>(file, name, "crash", 3)) ?? {}
+  const twice = ran.filter((tool, index) => ran.indexOf(tool) !== index)
+  console.log(`| ${what} | ${ran.join(", ")} | ${twice.length === 0 ? "none" : twice.join(", ")} |`)
+}
+console.log("\nThe other loops save nothing by themselves: a run that was killed starts again from its messages.")
+
 const { stdout } = await run(NODE, ["--version"])
 console.log(
   `\nNode ${stdout.trim().slice(1)}, ${process.platform} ${process.arch}, ${new Date().toISOString().slice(0, 10)}, ${rounds} rounds, medians of fresh processes.`,

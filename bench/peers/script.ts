@@ -37,3 +37,17 @@ export class Work {
 
 /** Runs a turn. Returns what a host would save of it, if the contender saves anything. */
 export type Contender = (work: Work) => Promise<unknown>
+
+/** What a contender's run leaves to be saved, and how a later process continues from its text. */
+export interface Saved {
+  readonly text: string
+  restore(text: string): unknown
+}
+
+/** Streams an answer of so many pieces of text, and hands each to `onPiece`. */
+export type Streamer = (pieces: number, onPiece: (text: string) => void) => Promise<unknown>
+
+export const PIECE = " word"
+
+/** Runs a batch of three tools, is killed when two have run, and continues. Names the tools that ran, in order. */
+export type Crash = () => Promise<readonly string[]>

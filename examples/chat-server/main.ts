@@ -13,8 +13,8 @@ import { buildPage } from "./page.ts"
 import { chatServer } from "./server.ts"
 
 const { PORT = "4117", CHATS_FOLDER = "data", CANCEL_AFTER_MS, TOOL_MS = "600" } = process.env
-const model = modelOf(process.env)
-const storage = openStorage(CHATS_FOLDER)
+const model = orExit(() => modelOf(process.env))
+const storage = orExit(() => openStorage(CHATS_FOLDER))
 const agent = noteAgent(storage.database, model, Number(TOOL_MS))
 const chats = new Chats(storage.database, storage.store, agent, CANCEL_AFTER_MS === undefined ? {} : { cancelAfterMs: Number(CANCEL_AFTER_MS) })
 
@@ -27,6 +27,16 @@ server.on("error", (error) => {
   console.error(error.message)
   process.exit(1)
 })
+
+/** The result, or the end of the process: its message says what to set. */
+function orExit<Result>(start: () => Result): Result {
+  try {
+    return start()
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : error)
+    process.exit(1)
+  }
+}
 
 /** Turns stay open, and the next start continues them. */
 async function shutDown(): Promise<void> {

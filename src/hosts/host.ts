@@ -449,6 +449,8 @@ export interface RunOptions extends PerformOptions {
   readonly onLog?: (event: LogEvent) => unknown
   /** How many calls of one batch run concurrently. At least 1; default 8. They start in the order of the batch. Held calls do not count. */
   readonly toolConcurrency?: number
+  /** Id of the conversation, for telemetry. `runThread` passes the id of its thread. */
+  readonly conversationId?: string
 }
 
 /** Lets a run stop before the end of its turn, with {@link Suspended}. */

@@ -1,5 +1,6 @@
 import { SchemaError } from "../errors.ts"
 import { frozen } from "../freeze.ts"
+import { canonicalJson, type Json } from "../json.ts"
 import { beginsWith, Joined, type Listing, withAttachments, withMessages } from "../lazy.ts"
 import { isBlank, trim } from "../text.ts"
 import { unknownKey } from "../unknown-key.ts"
@@ -189,13 +190,18 @@ function isSame<Item>(left: readonly Item[], right: readonly Item[]): boolean {
 
 /** Where the event messages of a storage are, and which causes had none when it was last asked. */
 interface EventMessages {
-  /** The index of the first event message with an id. */
+  /** The index of the first event message with an id and an origin. */
   readonly places: Map<string, number>
   seen: number
   last?: { readonly causes: readonly TurnCause[]; readonly length: number; readonly known: number; readonly missing: readonly TurnCause[] }
 }
 
 const eventMessages = new WeakMap<readonly Message[], EventMessages>()
+
+/** The event message of a cause has its id and its origin. Another message with its id, which a host may add later, does not hide it. */
+function eventKey({ id }: { readonly id: string }, origin: Origin): string {
+  return canonicalJson([id, origin as unknown as Json])
+}
 
 /** The causes that no event message of the transcript shows. Reads only messages and causes that are new since the last time. */
 function causesWithoutMessage({ turnCauses: causes, messages }: ProjectionInput): readonly TurnCause[] {
@@ -208,14 +214,17 @@ function causesWithoutMessage({ turnCauses: causes, messages }: ProjectionInput)
   }
   const { places, last } = events
   for (; events.seen < length; events.seen += 1) {
-    const { role, id } = messages.at(events.seen) as Message
-    if (role === "event" && !places.has(id)) places.set(id, events.seen)
+    const message = messages.at(events.seen) as Message
+    const { role, origin } = message
+    if (role !== "event" || origin === undefined) continue
+    const key = eventKey(message, origin)
+    if (!places.has(key)) places.set(key, events.seen)
   }
   // The same list as long as nothing was delivered.
   if (last !== undefined && causes === last.causes && last.length <= length && last.known === places.size) return last.missing
   const isNewer = last !== undefined && last.length <= length && (causes === last.causes || beginsWith(causes, last.causes))
   const unsure = isNewer ? last.missing.concat(causes.slice(last.causes.length)) : causes
-  const missing = unsure.filter(({ id }) => (places.get(id) ?? length) >= length)
+  const missing = unsure.filter((cause) => (places.get(eventKey(cause, cause.origin)) ?? length) >= length)
   events.last = { causes, length, known: places.size, missing }
   return missing
 }

@@ -34,6 +34,27 @@ it("writes a private page beside the reader, with what it needs to replay the ru
   ])
 })
 
+it("names the missing folder of a page", async () => {
+  const cwd = newShop().shop
+  await runCli(["run", "--state", "run.json"], { cwd })
+  expect(await runCli(["journal", "view", "run.json", "--out", "none/run.html"], { cwd })).toMatchObject({
+    exitCode: 2,
+    stderr: "turn-machine: none/run.html cannot be written: its folder does not exist. Pass another path with --out.\n",
+  })
+})
+
+it("is not read by later runs, and neither is a goal's folder; a page that others wrote is", async () => {
+  const cwd = newFolder()
+  fill(cwd, { "a.js": "// TODO: one\n", "other.html": "<!doctype html>\n<p>TODO</p>\n" })
+  await runCli(["run", "--state", "run.json"], { cwd })
+  await runCli(["goal"], { cwd })
+  await runCli(["journal", "view", "run.json"], { cwd })
+  await runCli(["journal", "view", "turn-machine-goal"], { cwd })
+  const { stdout } = await runCli(["run", "--dir", "."], { cwd })
+  expect(stdout).toMatch(/list_files +2 files/)
+  expect(stdout).toMatch(/search_text TODO wholeWord +2 lines in 2 files/)
+})
+
 it("redacts what was said, and computes the steps before", async () => {
   const cwd = newShop().shop
   await runCli(["run", "--state", "run.json"], { cwd })

@@ -148,6 +148,20 @@ describe("Ctrl-C in a terminal", () => {
     }
   })
 
+  it("is asked without colours and drawn lines with --plain", async () => {
+    const terminal = new TestTerminal([""])
+    const { ran } = await interrupted(terminal, ["--plain"])
+    expect(terminal.shown).toMatch(/^\nthe turn still runs:\nEnter or s stops it, /)
+    expect(ran.stdout).toContain("outcome  stopped: cancelled")
+
+    const { base } = newShop()
+    const asked = new TestTerminal(["a"])
+    const args = ["run", "--dir", "shop", "--edit", "--plain", 'Replace "TODO" with "LATER"']
+    await runCli(args, { cwd: base, isTTY: true, env: { FORCE_COLOR: "1" }, terminal: asked })
+    expect(asked.shown).toMatch(/^\napproval 1 of \d+:\n/)
+    for (const char of ["\u001b", "─"]) expect(asked.shown).not.toContain(char)
+  })
+
   it("asks nothing without a terminal", async () => {
     const { ran } = await interrupted(undefined)
     expect(ran.stdout).toContain("outcome  stopped: cancelled")

@@ -240,7 +240,19 @@ describe("turn causes", () => {
   })
 
   test("an event message without an origin is a runtime event", () => {
-    expect(firstTexts(project([event], { turnCauses: [cause("e1")] }))).toEqual(["Runtime event:\nthe event's own message"])
+    expect(firstTexts(project([event]))).toEqual(["Runtime event:\nthe event's own message"])
+  })
+
+  test("are not hidden by another event message with their id, which would change what was sent", () => {
+    const shown = "--- event · mail · e1 ---\nOrigin: plugin p (transient)\n\ne1"
+    for (const other of [event, delivered({ ...cause("e1"), origin: process })]) {
+      const start = History.of([userMessage("hi")])
+      const input = { turnCauses: [cause("e1")], startLength: 1 }
+      expect(firstTexts(project(start, input))).toEqual(["hi", shown])
+      expect(firstTexts(project(start.append([other]), input)).slice(0, 2)).toEqual(["hi", shown])
+      // Without what was kept from the first request.
+      expect(firstTexts(project([userMessage("hi"), other], input)).slice(0, 2)).toEqual(["hi", shown])
+    }
   })
 })
 

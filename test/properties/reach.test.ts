@@ -68,7 +68,7 @@ const REACHED = [
 
 test("random turns reach every state, effect, outcome, driver error and verdict", SLOW, () => {
   const reached = new Set<string>()
-  const turns = fc.sample(fc.tuple(configData, start, script, callbacks, moves), { numRuns: 900, seed: 20_240_601 })
+  const turns = fc.sample(fc.tuple(configData, start, script, callbacks, moves), { numRuns: 1_400, seed: 20_240_601 })
   for (const [data, begin, answers, optional, played] of turns) {
     const driver = scriptedDriver(answers, { callbacks: optional })
     const config = { ...data, driver, projector: () => expect.unreachable() }

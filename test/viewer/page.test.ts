@@ -242,7 +242,7 @@ describe("the viewer's page", () => {
     const shown = (): Promise<number> => detail.evaluate((element) => element.textContent?.length ?? 0)
     expect(await shown()).toBeLessThan(20_000)
     await detail
-      .getByRole("button", { name: /^Show 50,000 more of/ })
+      .getByRole("button", { name: /^Show 50,000 of [\d,]+ more characters$/ })
       .first()
       .click()
     expect(await shown()).toBeGreaterThan(50_000)

@@ -1,4 +1,4 @@
-import { ANSWER, argumentsOf, type Contender, QUESTION, TOOL, type Work } from "../script.ts"
+import { ANSWER, argumentsOf, type Contender, PIECE, QUESTION, type Saved, type Streamer, TOOL, type Work } from "../script.ts"
 
 // A loop without a library: no checks, no events, nothing to stop, save or replay. Nothing that does more can be faster.
 
@@ -36,4 +36,16 @@ export const floorWithJournal: Contender = async (work) => {
   const lines: string[] = []
   await loop(work, (message) => void lines.push(JSON.stringify(message)))
   return lines
+}
+
+export const floorSaved = async (work: Work): Promise<() => Saved> => {
+  const messages = await loop(work, () => {})
+  return () => ({ text: JSON.stringify(messages), restore: (text) => JSON.parse(text) })
+}
+
+export const floorDeltas: Streamer = async (pieces, onPiece) => {
+  for (let piece = 0; piece < pieces; piece += 1) {
+    await undefined
+    onPiece(PIECE)
+  }
 }

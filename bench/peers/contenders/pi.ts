@@ -1,6 +1,6 @@
 import { runAgentLoop } from "@earendil-works/pi-agent-core"
 import { type AssistantMessage, createAssistantMessageEventStream } from "@earendil-works/pi-ai"
-import { ANSWER, argumentsOf, type Contender, QUESTION, SYSTEM, TOOL } from "../script.ts"
+import { ANSWER, argumentsOf, type Contender, PIECE, QUESTION, type Saved, type Streamer, SYSTEM, TOOL, type Work } from "../script.ts"
 
 const MODEL = {
   id: "bench",
@@ -59,6 +59,50 @@ export const loop: Contender = async (work) => {
     { messages: [{ role: "system", content: SYSTEM } as never], tools: [tool as never] },
     { model: MODEL, convertToLlm: (messages: unknown) => messages as never } as never,
     () => {},
+    undefined,
+    stream,
+  )
+}
+
+/** What pi keeps of a session: its messages. */
+export const loopSaved = async (work: Work): Promise<() => Saved> => {
+  const messages = await loop(work)
+  return () => ({ text: JSON.stringify(messages), restore: (text) => JSON.parse(text) })
+}
+
+export const loopDeltas: Streamer = (pieces, onPiece) => {
+  const stream = () => {
+    const content = { type: "text" as const, text: "" }
+    const partial: AssistantMessage = {
+      role: "assistant",
+      content: [content],
+      api: "openai-completions",
+      provider: "bench",
+      model: "bench",
+      usage: USAGE,
+      stopReason: "stop",
+      timestamp: 0,
+    }
+    const events = createAssistantMessageEventStream()
+    const send = async (): Promise<void> => {
+      events.push({ type: "start", partial })
+      for (let piece = 0; piece < pieces; piece += 1) {
+        await undefined
+        content.text += PIECE
+        events.push({ type: "text_delta", contentIndex: 0, delta: PIECE, partial })
+      }
+      events.push({ type: "done", reason: "stop", message: partial })
+    }
+    void send()
+    return events
+  }
+  return runAgentLoop(
+    [{ role: "user", content: QUESTION, timestamp: 0 }],
+    { messages: [{ role: "system", content: SYSTEM } as never], tools: [] },
+    { model: MODEL, convertToLlm: (messages: unknown) => messages as never } as never,
+    (event) => {
+      if (event.type === "message_update" && event.assistantMessageEvent.type === "text_delta") onPiece(event.assistantMessageEvent.delta)
+    },
     undefined,
     stream,
   )

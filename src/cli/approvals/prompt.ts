@@ -1,6 +1,7 @@
 import type { Decision, HeldCall } from "../../wire/approval.ts"
 import { oneLine } from "../terminal/format.ts"
 import type { Io, Terminal } from "../terminal/io.ts"
+import { heading } from "../terminal/output-flags.ts"
 import { type Style, styler } from "../terminal/style.ts"
 import { editArgs } from "./edit-args.ts"
 import { foldWords, heldLines } from "./held-lines.ts"
@@ -157,9 +158,8 @@ export class ApprovalPrompt {
   #show(call: HeldCall, number: number, total: number, keys: readonly Key[], full: boolean): void {
     const width = this.#width()
     const count = total > 1 ? ` ${number} of ${total}` : ""
-    const title = `── approval${count} `
     const { lines, isCut } = heldLines(call, { width, style: this.#style, full, now: Date.now() })
-    this.#write(["", this.#style("bold", `${title}${"─".repeat(Math.max(2, width - title.length))}`), ...lines, ""])
+    this.#write(["", this.#style("bold", heading(`approval${count}`, width, this.#terminal)), ...lines, ""])
     if (isCut) this.#write([this.#style("dim", "Cut here. v shows all of it."), ""])
     this.#menu(keys)
   }

@@ -18,6 +18,7 @@ import { StopMenu } from "../run/stop-menu.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine } from "../terminal/format.ts"
 import type { Io } from "../terminal/io.ts"
+import { plainIo } from "../terminal/output-flags.ts"
 import { EditFolder } from "../workspace/edit-folder.ts"
 import { Folder, isInside } from "../workspace/folder.ts"
 import { OutFolder } from "../workspace/out-folder.ts"
@@ -130,10 +131,11 @@ export class GoalRunner {
    * Runs turns until the goal rests or the user asks to stop; a stopped turn can be resumed. In a terminal, the first Ctrl-C asks what to do.
    * Returns the exit code.
    */
-  async run(shown: GoalReporter, io: Io, { resumed, isDefaultBudget = false }: RunFacts): Promise<number> {
+  async run(shown: GoalReporter, io: Io, { resumed, isDefaultBudget = false, isPlain = false }: RunFacts): Promise<number> {
     const gate = new OutputGate()
     const reporter = gated(shown, gate)
-    const prompt = io.terminal && new ApprovalPrompt(io.terminal, io.env, { always: "thread", by: loginName(io) })
+    const { terminal, env } = isPlain ? plainIo(io) : io
+    const prompt = terminal && new ApprovalPrompt(terminal, env, { always: "thread", by: loginName(io) })
     const asker = new Asker({ prompt, gate, onAsking: () => shown.asking(), untilFree: () => menu?.closed })
     this.#reporter = reporter
     this.#asker = asker
@@ -150,8 +152,7 @@ export class GoalRunner {
       await this.#thread.redirect(text)
       return true
     }
-    const menu =
-      io.terminal && new StopMenu({ terminal: io.terminal, env: io.env, gate, onOpen: () => shown.asking(), stop, redirect, runs: "the goal" })
+    const menu = terminal && new StopMenu({ terminal, env, gate, onOpen: () => shown.asking(), stop, redirect, runs: "the goal" })
     const stopListening = io.onInterrupt((isFinal = false) => {
       if (isStopping) io.exit(1)
       else if (menu === undefined || menu.isOpen || isFinal || asker.isAsking) {
@@ -353,6 +354,8 @@ export interface RunFacts {
   readonly resumed: boolean
   /** The token budget is the default one. */
   readonly isDefaultBudget?: boolean
+  /** Questions are asked as with `--plain`. */
+  readonly isPlain?: boolean | undefined
 }
 
 /** A check that only the log of the goal has is not run. */

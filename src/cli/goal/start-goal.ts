@@ -77,7 +77,7 @@ async function begin(found: GoalFolder, stored: StoredGoal | undefined, objectiv
   const runner = await GoalRunner.open(folder, settings, io, { takeOver: flags["take-over"] ?? false, isNew: true })
   try {
     await runner.command(command)
-    return await runner.run(reporterOf(flags, io), io, { resumed: false, isDefaultBudget: isDefault })
+    return await runner.run(reporterOf(flags, io), io, { resumed: false, isDefaultBudget: isDefault, isPlain: flags.plain })
   } finally {
     await runner.close()
   }
@@ -125,7 +125,7 @@ async function runAgain(flags: Flags<typeof COMMAND_FLAGS.resume>, io: Io): Prom
       const answer = await runner.handle(resume)
       if (!answer.ok) throw new CliError(answer.message)
     }
-    return await runner.run(reporterOf(flags, io), io, { resumed: true })
+    return await runner.run(reporterOf(flags, io), io, { resumed: true, isPlain: flags.plain })
   } finally {
     await runner.close()
   }

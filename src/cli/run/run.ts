@@ -84,7 +84,7 @@ async function perform(flags: RunFlags, words: readonly string[], io: Io, mustEx
   if (flags.resume === true && state?.saved === undefined)
     io.stderr.write(`turn-machine: ${oneLine(flags.state ?? "")} has no turn yet; starting a new one.\n`)
   try {
-    return await new Run(settings, state, reporter, io).perform({
+    return await new Run(settings, state, reporter, io, flags.plain === true ? plainIo(io) : io).perform({
       takeOver: flags["take-over"] ?? false,
       checkEffects: flags["no-check"] !== true,
       compact: flags.compact ?? false,
@@ -132,17 +132,18 @@ class Run {
   #menu: StopMenu | undefined
   #lastError: ErrorEvent | undefined
 
-  constructor(settings: RunSettings, state: RunState | undefined, reporter: Reporter, io: Io) {
+  /** Questions are asked in the terminal of `asking`, which is `io` or a plain form of it. */
+  constructor(settings: RunSettings, state: RunState | undefined, reporter: Reporter, io: Io, asking: Io) {
+    const { terminal, env } = asking
     const gate = new OutputGate()
     this.#settings = settings
     this.#state = state
     this.#reporter = gated(reporter, gate)
     this.#io = io
     const notLater = state === undefined ? { notLater: "To decide later, start the run with a state file: --state FILE." } : {}
-    const prompt = io.terminal && new ApprovalPrompt(io.terminal, io.env, { always: "turn", by: loginName(io), ...notLater })
+    const prompt = terminal && new ApprovalPrompt(terminal, env, { always: "turn", by: loginName(io), ...notLater })
     this.#asker = new Asker({ prompt, gate, onAsking: () => reporter.asking(), untilFree: () => this.#menu?.closed })
-    this.#makeMenu = (actions) =>
-      io.terminal && new StopMenu({ terminal: io.terminal, env: io.env, gate, onOpen: () => reporter.asking(), ...actions })
+    this.#makeMenu = (actions) => terminal && new StopMenu({ terminal, env, gate, onOpen: () => reporter.asking(), ...actions })
   }
 
   async perform(options: OpenOptions): Promise<number> {

@@ -2,6 +2,7 @@ import type { OutputGate } from "../approvals/asker.ts"
 import { foldWords } from "../approvals/held-lines.ts"
 import { oneLine } from "../terminal/format.ts"
 import type { Terminal } from "../terminal/io.ts"
+import { heading } from "../terminal/output-flags.ts"
 import { type Style, styler } from "../terminal/style.ts"
 
 const MOST_COLUMNS = 120
@@ -66,8 +67,7 @@ export class StopMenu {
 
   async #ask(signal: AbortSignal): Promise<void> {
     const { terminal, stop, redirect, runs = "the turn" } = this.#options
-    const title = `── ${runs} still runs `
-    this.#write(["", this.#style("bold", `${title}${"─".repeat(Math.max(2, this.#width() - title.length))}`)])
+    this.#write(["", this.#style("bold", heading(`${runs} still runs`, this.#width(), terminal))])
     this.#write(foldWords("Enter or s stops it, c or Esc lets it continue. Or type what to do instead:", this.#width()))
     const line = await terminal.line("> ", "", signal)
     if (signal.aborted) {

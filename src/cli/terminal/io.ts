@@ -28,6 +28,8 @@ export interface Output {
 /** The keyboard and the screen of a person. One method at a time is used. */
 export interface Terminal {
   readonly output: Output
+  /** Questions have no colours and no lines that are only drawn. */
+  readonly isPlain?: boolean
   /**
    * Discards what was typed so far, calls `show`, and waits for a key. A text that was pasted is one key. Ctrl-C is an interrupt, and the
    * wait continues. `undefined`: Ctrl-D, the end of the input, or the signal was aborted.

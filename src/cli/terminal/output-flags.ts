@@ -1,5 +1,5 @@
 import { CliError } from "./errors.ts"
-import type { Io, Output } from "./io.ts"
+import type { Io, Output, Terminal } from "./io.ts"
 
 /** How a command that shows its progress writes. */
 export const OUTPUT_FLAGS = {
@@ -16,7 +16,29 @@ export function checkOutputFlags(flags: { readonly [Name in keyof typeof OUTPUT_
 
 /** For screen readers and logs: lines without colours, which are never written over. */
 export function plainIo(io: Io): Io {
-  return { ...io, stdout: { write: (text) => io.stdout.write(text) }, env: { ...io.env, NO_COLOR: "1" } }
+  return {
+    ...io,
+    ...(io.terminal !== undefined && { terminal: plainTerminal(io.terminal) }),
+    stdout: { write: (text) => io.stdout.write(text) },
+    env: { ...io.env, NO_COLOR: "1" },
+  }
+}
+
+function plainTerminal(terminal: Terminal): Terminal {
+  return {
+    output: terminal.output,
+    isPlain: true,
+    key: (show, signal) => terminal.key(show, signal),
+    line: (question, given, signal) => terminal.line(question, given, signal),
+    run: (program, args) => terminal.run(program, args),
+  }
+}
+
+/** The heading of a question: a line as wide as the terminal; in a plain terminal, only its words. */
+export function heading(title: string, width: number, { isPlain = false }: Terminal): string {
+  if (isPlain) return `${title}:`
+  const start = `── ${title} `
+  return `${start}${"─".repeat(Math.max(2, width - start.length))}`
 }
 
 /** An output that writes nothing until it is opened. */

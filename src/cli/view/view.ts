@@ -103,7 +103,8 @@ async function writePage(path: string, shown: string, template: string, data: Vi
     // As private as a journal.
     await writeFile(path, page, { mode: 0o600 })
   } catch (error) {
-    throw new CliError(`${oneLine(shown)} cannot be written: ${fileReason(error)}. Pass another path with --out.`)
+    const reason = errorCode(error) === "ENOENT" ? "its folder does not exist" : fileReason(error)
+    throw new CliError(`${oneLine(shown)} cannot be written: ${reason}. Pass another path with --out.`)
   }
   return Buffer.byteLength(page)
 }

@@ -99,7 +99,7 @@ export class Folder {
 
   /**
    * Finds every file under a folder, without following links, except files that this program wrote: those of its output folders, and
-   * journals of turns wherever they are. The same tree gives the same result on every machine.
+   * journals, logs of threads and pages of the viewer wherever they are. The same tree gives the same result on every machine.
    * @throws {ToolError} `outside_folder`, `not_found`, `not_a_folder`
    */
   async walk(start: string, signal?: AbortSignal): Promise<Walk> {
@@ -120,7 +120,7 @@ export class Folder {
       try {
         if (!place.isFolder) {
           const { size } = await lstat(path)
-          if (size >= MIN_JOURNAL_BYTES && (await isJournal(path))) continue
+          if (size >= MIN_OWN_BYTES && (await isOwnFile(path))) continue
           if (files.length === MAX_WALKED_FILES) {
             cut = true
             break
@@ -273,12 +273,15 @@ async function readUnsized(path: string, handle: FileHandle, maxBytes: number): 
   }
 }
 
-// The beginning of a journal's first line: a checksum of eight digits, then the header.
-const JOURNAL = /^\["[0-9a-f]{8}",\{"type":"header","format":"turn-machine\/journal"/
-const MIN_JOURNAL_BYTES = 60
+// The beginning of the first line of a turn's journal or a thread's log: a checksum of eight digits, then the header.
+const RECORDS = /^\["[0-9a-f]{8}",\{"type":"header","format":"turn-machine\/(journal|thread)"/
+// A page of the viewer says what made it, after the digests of its scripts.
+const PAGE = /^<!doctype html>[\s\S]*<meta name="generator" content="turn-machine journal view">/
+const MIN_OWN_BYTES = 60
+const BEGINNING_BYTES = 1_024
 
-/** Whether a file begins with the header of a turn's journal. A file that cannot be opened does not. */
-async function isJournal(path: string): Promise<boolean> {
+/** Whether a file begins as journals, threads and pages of this program do. A file that cannot be opened does not. */
+async function isOwnFile(path: string): Promise<boolean> {
   let handle: FileHandle
   try {
     handle = await open(path, READ_ONLY)
@@ -286,8 +289,9 @@ async function isJournal(path: string): Promise<boolean> {
     return false
   }
   try {
-    const { bytesRead, buffer } = await handle.read(Buffer.alloc(MIN_JOURNAL_BYTES), 0, MIN_JOURNAL_BYTES, 0)
-    return JOURNAL.test(buffer.toString("utf8", 0, bytesRead))
+    const { bytesRead, buffer } = await handle.read(Buffer.alloc(BEGINNING_BYTES), 0, BEGINNING_BYTES, 0)
+    const beginning = buffer.toString("utf8", 0, bytesRead)
+    return RECORDS.test(beginning) || PAGE.test(beginning)
   } finally {
     await handle.close()
   }

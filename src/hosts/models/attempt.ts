@@ -6,7 +6,7 @@ import { type EffectContext, LlmCallError } from "../host.ts"
 import { onAbort, timerMs } from "../timers.ts"
 import { AnswerBody } from "./answer-body.ts"
 import { CANCELLED, notBegun, reasonOf, redirected, timedOut, tooLarge, unreachable } from "./network-failures.ts"
-import { orAborted, retryAfterMs } from "./retry.ts"
+import { AbortableWait, orAborted, retryAfterMs } from "./retry.ts"
 import type { SseEvent } from "./sse.ts"
 import { StreamTimers, type StreamTimes } from "./stream-timers.ts"
 
@@ -108,12 +108,9 @@ class OneRequest {
   }
 
   async run(body: string): Promise<LlmResult> {
-    const { headers, stream, url } = this.#endpoint
+    const { stream, url } = this.#endpoint
     this.#context.sent?.({ stream, address: url.hostname, port: portOf(url) })
-    const response = await this.#network(() =>
-      // Following a redirect would send the headers, and so the key, to another address.
-      this.#endpoint.fetch(url.href, { method: "POST", headers, body, signal: this.#signal, redirect: "manual" }),
-    )
+    const response = await this.#network(orAborted(this.#fetch(body), this.#signal))
     this.id = response.headers.get("x-request-id") ?? response.headers.get("request-id") ?? undefined
     return this.#read(response, this.#endpoint.now())
   }
@@ -248,20 +245,29 @@ class OneRequest {
   async #readBody(response: Response, onBytes: (bytes: Uint8Array) => boolean): Promise<void> {
     const reader = response.body?.getReader()
     if (reader === undefined) return
+    const wait = new AbortableWait(this.#signal)
     try {
       for (;;) {
-        const { done, value } = await this.#network(() => reader.read(), true)
+        const { done, value } = await this.#network(wait.for(reader.read()), true)
         this.#onFirstByte()
         if (done || !onBytes(value)) return
       }
     } finally {
+      wait.end()
       reader.cancel().catch(() => undefined)
     }
   }
 
-  async #network<Value>(work: () => Promise<Value>, connected = false): Promise<Value> {
+  async #fetch(body: string): Promise<Response> {
+    const { url, headers } = this.#endpoint
+    // Following a redirect would send the headers, and so the key, to another address.
+    return this.#endpoint.fetch(url.href, { method: "POST", headers, body, signal: this.#signal, redirect: "manual" })
+  }
+
+  /** Names what went wrong on the way. */
+  async #network<Value>(work: Promise<Value>, connected = false): Promise<Value> {
     try {
-      return await orAborted(work(), this.#signal)
+      return await work
     } catch (error) {
       if (this.#signal.aborted) throw this.#signal.reason
       const reason = reasonOf(error, this.#endpoint.redact)

@@ -39,8 +39,30 @@ function number(text: string | null): number | undefined {
 
 /** Settles like the promise, or rejects with the signal's reason as soon as the signal is aborted. */
 export function orAborted<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value> {
-  return new Promise((resolve, reject) => {
-    const stopWaiting = onAbort(signal, () => reject(signal.reason))
-    promise.then(resolve, reject).finally(stopWaiting)
-  })
+  const wait = new AbortableWait(signal)
+  return wait.for(promise).finally(() => wait.end())
+}
+
+/** Waits for one promise after the other, each as {@link orAborted}, with one listener for all. A stream is read in thousands of pieces. */
+export class AbortableWait {
+  readonly #signal: AbortSignal
+  readonly #stopWaiting: () => void
+  #abort: () => void = () => {}
+
+  constructor(signal: AbortSignal) {
+    this.#signal = signal
+    this.#stopWaiting = onAbort(signal, () => this.#abort())
+  }
+
+  for<Value>(promise: Promise<Value>): Promise<Value> {
+    return new Promise((resolve, reject) => {
+      this.#abort = () => reject(this.#signal.reason)
+      if (this.#signal.aborted) this.#abort()
+      promise.then(resolve, reject)
+    })
+  }
+
+  end(): void {
+    this.#stopWaiting()
+  }
 }

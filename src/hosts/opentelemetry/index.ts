@@ -48,7 +48,7 @@ export interface OpenTelemetryOptions {
 
 /** Options of a traced turn. */
 export interface TracedRunOptions extends RunOptions {
-  /** Id of the thread, as `gen_ai.conversation.id`. Default: the `sessionId` of the turn's requests, if any. */
+  /** `gen_ai.conversation.id`. Default: in a thread its id, otherwise the `sessionId` of the turn's requests, if any. */
   readonly conversationId?: string
 }
 

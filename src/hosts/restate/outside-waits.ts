@@ -143,7 +143,14 @@ export class OutsideWaits {
     const signal = this.#signal
     const decided = this.#run.steps.step(`${id} decide`, async () => {
       const now = (): number => this.#run.clock()
-      const context = { effectId: id, idempotencyKey: undefined, signal, isFatal: (error: unknown) => this.#run.isFatal(error), said: undefined, now }
+      const context = {
+        effectId: id,
+        idempotencyKey: undefined,
+        abort: { signal },
+        isFatal: (error: unknown) => this.#run.isFatal(error),
+        said: undefined,
+        now,
+      }
       const emit: EffectContext["emit"] = (event) => void this.#run.options.onEvent?.(event)
       return (await (await execute(decideTask(this.#run.host, id, held), now(), { ...context, emit })).answer()).response
     })

@@ -47,12 +47,8 @@ export type Show = (event: TurnEvent) => Promise<void>
  */
 export async function handleAnswer(machine: TurnMachine, answer: Answer, journal: TurnLog | undefined, show: Show = nowhere): Promise<boolean> {
   if (answer.response.type === "tool_decisions") return handleDecisions(machine, answer.response, journal, show)
-  const response = await record(
-    machine,
-    answer,
-    checkedAnswer(answer, (response) => machine.check(response)),
-    journal,
-  )
+  const checked = checkedAnswer(answer, (response) => machine.check(response))
+  const response = journal === undefined ? checked : await record(machine, answer, checked, journal)
   UNSAVED.add(machine)
   try {
     return machine.handle(response).status === "accepted"
@@ -116,14 +112,14 @@ function refusedText(decisions: readonly Decision[], error: { readonly code: str
 }
 
 /** Records a response. One that is too long to be read again fails its effect, which would otherwise fail with each resume. */
-async function record(machine: TurnMachine, answer: Answer, response: Response, journal: TurnLog | undefined): Promise<Response> {
+async function record(machine: TurnMachine, answer: Answer, response: Response, journal: TurnLog): Promise<Response> {
   try {
-    await journal?.response(machine, response)
+    await journal.response(machine, response)
     return response
   } catch (error) {
     if (!isTooLong(error)) throw error
     const instead = machine.check(withoutPartial(answer.instead(error)))
-    await journal?.response(machine, instead)
+    await journal.response(machine, instead)
     return instead
   }
 }

@@ -1,5 +1,5 @@
 import type { ExternalCall, HeldCall } from "../../wire/approval.ts"
-import type { AnswerableEffect, ToolCalls, ToolCallsReleased } from "../../wire/effect.ts"
+import type { AnswerableEffect, ExecCode, ToolCalls, ToolCallsReleased } from "../../wire/effect.ts"
 import type { TurnEvent } from "../../wire/event.ts"
 import type { LlmResponse } from "../../wire/llm.ts"
 import type { Response } from "../../wire/response.ts"
@@ -10,7 +10,7 @@ import { CallQueue } from "./call-queue.ts"
 import { isOnce } from "./checks.ts"
 import { childPlace } from "./child-place.ts"
 import { Decider } from "./decider.ts"
-import { type Answer, execute } from "./execute.ts"
+import { type Answer, type Execution, type Surroundings, startExecutor } from "./execute.ts"
 import { idempotencyKey } from "./idempotency-key.ts"
 import { RunInterrupted } from "./interrupted.ts"
 import { type CheckPartial, checkLoosely, PartialAnswer } from "./partial-answer.ts"
@@ -26,6 +26,14 @@ export interface WorkOptions extends Omit<PerformOptions, "turnId">, Pick<RunOpt
   readonly turn?: TurnView
   /** Whether calls that continue outside are resumed, where the host's tools can. */
   readonly resumesCalls?: true
+}
+
+/** One call of an executor. `controller`: aborts it alone. */
+interface Executing {
+  readonly callId?: string | undefined
+  readonly controller?: AbortController
+  readonly isOver?: () => boolean
+  readonly end: (answer?: Answer) => void
 }
 
 /**
@@ -44,7 +52,6 @@ export class Work {
   readonly #hasGrace: boolean
   readonly #running = new Set<AbortController>()
   readonly #stopWaiting: readonly (() => void)[]
-  #ended: Promise<unknown>
   readonly #said: PartialAnswer
   /** The `once` calls whose start was recorded and that were stopped before they began. */
   readonly #notBegun = new Set<string | undefined>()
@@ -54,7 +61,7 @@ export class Work {
   /** The held calls that were released to this work. A turn may name one again. */
   readonly #released = new Set<string>()
   #answers: Answer[] = []
-  /** How many executors have not ended, and loops that start calls. */
+  /** How many executors have not ended or are about to begin. */
   #active = 0
   #isWoken = false
   #isPaused = false
@@ -68,7 +75,10 @@ export class Work {
   /** Resolves when all events so far were received; `undefined` while no receiver is async. */
   #received: Promise<unknown> | undefined
   #wake: () => void = () => {}
-  #end: () => void = () => {}
+  /** Ends the wait for receivers of events. */
+  #leaveReceivers: () => void = () => {}
+  /** Ends the wait for the executors of a cancelled effect. */
+  #ended: () => void = () => {}
 
   /** Starts at once. `checked`: returns a partial answer in the form of the wire, or `undefined` if the machine would refuse it. */
   constructor(effect: AnswerableEffect, host: Host, options: WorkOptions, checked: CheckPartial = checkLoosely) {
@@ -85,12 +95,14 @@ export class Work {
       recordStart: (callId) => this.#recordStart(callId),
       skip: (past, callId) => this.#skip(past, callId),
       now: () => this.#now(),
-      run: (call, past, startedAt) =>
-        isExternal(call) ? this.#resume(call, startedAt) : this.#run(toolTask(host, this.effectId, call, past), startedAt, call.callId),
+      take: this.#take,
+      free: this.#free,
+      run: (call, past, startedAt, end) =>
+        isExternal(call) ? this.#resume(call, startedAt, end) : this.#run(toolTask(host, this.effectId, call, past), startedAt, end, call.callId),
       fail: this.#fail,
     })
     this.#stopWaiting = [onAbort(options.signal, () => this.#abort()), onAbort(options.pause, this.#pause)]
-    this.#ended = this.#track(effect.type === "tool_calls" ? this.#runBatch(effect) : this.#runOne(effect))
+    this.#track(() => (effect.type === "tool_calls" ? this.#runBatch(effect) : this.#runOne(effect)))
   }
 
   /** Runs held calls of the batch that a decision released. */
@@ -98,7 +110,7 @@ export class Work {
     if (id !== this.effectId) return
     const added = calls.filter(({ callId }) => !this.#released.has(callId))
     for (const { callId } of added) this.#released.add(callId)
-    if (added.length > 0) this.#ended = Promise.all([this.#ended, this.#track(this.#calls.add(added))])
+    this.#calls.add(added)
   }
 
   /** Whether `Host.decide` may decide about calls that are held. */
@@ -108,7 +120,7 @@ export class Work {
 
   /** Asks `Host.decide`, beside the calls that run. Each of its decisions is an answer. */
   decide(held: readonly HeldCall[]): void {
-    void this.#track(this.#decide(held))
+    this.#track(() => this.#decide(held))
   }
 
   /** Called for each of these answers: whether it was a new decision. Where none was, the host is not asked again. */
@@ -138,10 +150,17 @@ export class Work {
       const grace = new Promise<void>((resolve) => {
         timer = setTimeout(resolve, timerMs(graceMs))
       })
-      await Promise.race([this.#ended.then(() => this.#received), grace])
+      await Promise.race([this.#allEnded().then(() => this.#received), grace])
       clearTimeout(timer)
     }
     if (this.#failure !== undefined) throw this.#failure.error
+  }
+
+  #allEnded(): Promise<void> {
+    if (this.#active === 0) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#ended = resolve
+    })
   }
 
   /** What an aborted model call said and used: what its executor reported, otherwise what it emitted. `undefined`: nothing, or it has an answer. */
@@ -173,7 +192,7 @@ export class Work {
     if (this.#received !== undefined && !this.#isOver) {
       // After an abort, `finish` waits for it, and not without end.
       const aborted = new Promise<void>((resolve) => {
-        this.#end = resolve
+        this.#leaveReceivers = resolve
       })
       await Promise.race([this.#received, aborted])
     }
@@ -206,7 +225,7 @@ export class Work {
     const reason = isOpen && signal?.aborted !== true ? new RunInterrupted() : this.#left === undefined ? signal?.reason : this.#left.reason
     for (const controller of this.#running) controller.abort(reason)
     this.#wake()
-    this.#end()
+    this.#leaveReceivers()
   }
 
   readonly #pause = (): void => {
@@ -221,20 +240,36 @@ export class Work {
     this.#wake()
   }
 
-  async #runOne(effect: Exclude<AnswerableEffect, ToolCalls>): Promise<void> {
-    const mustRecord = effect.type === "exec_code" && this.#host.code?.effects === "once"
-    const past = mustRecord ? await this.#recordStart() : undefined
-    const now = this.#isOver ? 0 : this.#now()
-    const startedAt = typeof now === "number" ? now : await now
-    if (this.#isOver) return this.#skip(past)
-    await this.#run(taskOf(this.#host, effect, past), startedAt)
+  /** Starts the executor of an effect that is not a batch, at once if nothing has to be recorded or asked before. */
+  #runOne(effect: Exclude<AnswerableEffect, ToolCalls>): Promise<void> | undefined {
+    if (effect.type === "exec_code" && this.#host.code?.effects === "once") return this.#runRecorded(effect)
+    const start = (startedAt: number): void => {
+      if (!this.#isOver) this.#run(taskOf(this.#host, effect), startedAt, this.#take())
+    }
+    const now = this.#now()
+    if (typeof now !== "number") return now.then(start)
+    start(now)
+    return undefined
   }
 
-  async #runBatch({ id, calls, held, pending }: ToolCalls): Promise<void> {
+  async #runRecorded(effect: ExecCode): Promise<void> {
+    const past = await this.#recordStart()
+    const startedAt = this.#isOver ? 0 : await this.#now()
+    if (this.#isOver) this.#skip(past)
+    else this.#run(taskOf(this.#host, effect, past), startedAt, this.#take())
+  }
+
+  #runBatch({ id, calls, held, pending }: ToolCalls): Promise<void> | undefined {
     const outside = this.#options.resumesCalls === true && this.#host.tools?.resume !== undefined ? (pending ?? []) : []
     for (const { callId } of calls) this.#released.add(callId)
-    if (calls.length + outside.length > 0) return this.#calls.add([...calls, ...outside])
-    if (held !== undefined || pending !== undefined) return
+    if (calls.length + outside.length > 0) {
+      this.#calls.add(outside.length === 0 ? calls : [...calls, ...outside])
+      return undefined
+    }
+    return held === undefined && pending === undefined ? this.#answerNothing(id) : undefined
+  }
+
+  async #answerNothing(id: number): Promise<void> {
     const response: Response = { type: "tool_results", id, at: await this.#now(), results: [] }
     this.#put({ response, instead: () => response })
   }
@@ -250,7 +285,10 @@ export class Work {
 
   async #putDecisions(held: readonly HeldCall[], controller: AbortController): Promise<void> {
     const now = this.#now()
-    const answer = await this.#answerOf(decideTask(this.#host, this.effectId, held), typeof now === "number" ? now : await now, controller)
+    const startedAt = typeof now === "number" ? now : await now
+    const task = decideTask(this.#host, this.effectId, held)
+    const isOver = (): boolean => this.#isOver || controller.signal.aborted
+    const answer = await new Promise<Answer | undefined>((end) => this.#execute(task, startedAt, { controller, isOver, end }))
     if (answer?.response.type !== "tool_decisions" || this.#isStopped) return
     const { response } = answer
     const { decisions } = response
@@ -259,13 +297,29 @@ export class Work {
     for (const decision of decisions) this.#put({ ...answer, response: { ...response, decisions: [decision] } })
   }
 
-  /** Counts work until it has ended. */
-  #track(work: Promise<void>): Promise<void> {
+  /** Counts work until it has ended, and keeps its error. `undefined`: what it began is counted by itself. */
+  #track(start: () => Promise<void> | undefined): void {
+    const end = this.#take()
+    try {
+      const work = start()
+      if (work !== undefined) return void work.catch(this.#fail).then(end)
+    } catch (error) {
+      this.#fail(error)
+    }
+    end()
+  }
+
+  /** Counts an executor, until what this returns is called. */
+  readonly #take = (): (() => void) => {
     this.#active += 1
-    return work.catch(this.#fail).then(() => {
-      this.#active -= 1
-      if (this.#active === 0) this.#wake()
-    })
+    return this.#free
+  }
+
+  readonly #free = (): void => {
+    this.#active -= 1
+    if (this.#active > 0) return
+    this.#wake()
+    this.#ended()
   }
 
   /** Work that records no starts is refused before it begins. */
@@ -278,16 +332,19 @@ export class Work {
     if (past === "first") this.#notBegun.add(callId)
   }
 
-  async #run(task: Task, startedAt: number, callId?: string): Promise<void> {
-    if (this.#isOver) return
+  #run(task: Task, startedAt: number, end: () => void, callId?: string): void {
     this.#begun.add(callId)
-    const answer = await this.#answerOf(task, startedAt, new AbortController(), callId)
-    if (answer !== undefined && !this.#isStopped) this.#put(answer)
+    this.#execute(task, startedAt, {
+      callId,
+      end: (answer) => {
+        if (answer !== undefined && !this.#isStopped) this.#put(answer)
+        end()
+      },
+    })
   }
 
   /** Resumes the work of a call that continues outside. Without a result, nothing is handed in. */
-  async #resume(call: ExternalCall, startedAt: number): Promise<void> {
-    if (this.#isOver) return
+  #resume(call: ExternalCall, startedAt: number, end: () => void): void {
     const { token: _token, note: _note, ...rest } = call
     let isOutside = false
     const ask = async (_own: PendingToolCall, context: EffectContext) => this.#host.tools?.resume?.(call, context)
@@ -295,17 +352,33 @@ export class Work {
       isOutside = true
     })
     this.#begun.add(call.callId)
-    const answer = await this.#answerOf(task, startedAt, new AbortController(), call.callId)
-    if (answer !== undefined && !isOutside && !this.#isStopped) this.#put(answer)
+    this.#execute(task, startedAt, {
+      callId: call.callId,
+      end: (answer) => {
+        if (answer !== undefined && !isOutside && !this.#isStopped) this.#put(answer)
+        end()
+      },
+    })
   }
 
-  /** Calls an executor. Returns `undefined` if it was aborted and its result does not count. */
-  async #answerOf(task: Task, startedAt: number, controller: AbortController, callId?: string): Promise<Answer | undefined> {
+  /** Calls an executor. `end` is called once: without an answer if the executor was aborted and its result does not count, or if the run ends with its error. */
+  #execute(task: Task, startedAt: number, { end, callId, controller = new AbortController(), isOver = this.#over }: Executing): void {
     const { keyIds = [], isFatal, pause, children, turn } = this.#options
     const [turnId] = keyIds
     this.#running.add(controller)
-    const isOver = (): boolean => this.#isOver || controller.signal.aborted
-    const execution = await execute(task, startedAt, {
+    const fail = (error: unknown): void => {
+      this.#running.delete(controller)
+      this.#fail(error)
+      end()
+    }
+    const answered = (execution: Execution): void => {
+      this.#running.delete(controller)
+      this.#late = execution.reported
+      const answer = isOver() && !execution.countsLate() ? undefined : execution.answer()
+      if (isThenable(answer)) answer.then(end, fail)
+      else end(answer)
+    }
+    const surroundings: Surroundings = {
       effectId: this.effectId,
       idempotencyKey: turnId === undefined ? undefined : idempotencyKey(...keyIds, this.effectId, ...(callId === undefined ? [] : [callId])),
       pause,
@@ -315,7 +388,7 @@ export class Work {
         callId !== undefined && {
           child: (name) => childPlace(children, { turnId, effectId: this.effectId, callId, signal: controller.signal }, name),
         }),
-      signal: controller.signal,
+      abort: controller,
       isFatal,
       said: this.#isModelCall ? this.#said : undefined,
       now: () => this.#now(),
@@ -326,11 +399,11 @@ export class Work {
         if (this.#isSideCall && (event.type === "text_delta" || event.type === "reasoning_delta")) return
         this.#emit(event)
       },
-    })
-    this.#running.delete(controller)
-    this.#late = execution.reported
-    return isOver() && !execution.countsLate() ? undefined : execution.answer()
+    }
+    startExecutor(task, startedAt, surroundings, answered, fail)
   }
+
+  readonly #over = (): boolean => this.#isOver
 
   #put(answer: Answer): void {
     this.#answers.push(answer)

@@ -1,6 +1,7 @@
 import type { TurnEvent } from "../../wire/event.ts"
 import type { Response } from "../../wire/response.ts"
 import type { EffectContext, PerformOptions } from "../host.ts"
+import { type SignalSource, withSignal } from "../lazy-signal.ts"
 import { partialOf } from "./failures.ts"
 import type { PartialAnswer } from "./partial-answer.ts"
 import type { Ended, Facts, Task } from "./task.ts"
@@ -26,14 +27,16 @@ export interface Execution {
   countsLate(): boolean
   /** What the executor of a model call says that the model said. */
   readonly reported: unknown
-  answer(): Promise<Answer>
+  /** A promise where the clock is async. */
+  answer(): Answer | Promise<Answer>
 }
 
 /** What one execution needs of its run. */
 export interface Surroundings {
   readonly effectId: number
   readonly idempotencyKey: string | undefined
-  readonly signal: AbortSignal
+  /** Where the executor's signal is read from. */
+  readonly abort: SignalSource
   readonly isFatal: PerformOptions["isFatal"]
   readonly pause?: AbortSignal | undefined
   readonly child?: EffectContext["child"]
@@ -46,31 +49,66 @@ export interface Surroundings {
 }
 
 /** Calls an executor at once and waits for its end. Rejects only with a fatal error. */
-export async function execute(task: Task, startedAt: number, { now, emit, said, ...given }: Surroundings): Promise<Execution> {
-  let hasEnded = false
-  let textStreamed = false
-  const context: EffectContext = {
-    effectId: given.effectId,
-    idempotencyKey: given.idempotencyKey,
-    signal: given.signal,
-    ...(given.isFatal !== undefined && { isFatal: given.isFatal }),
-    ...(given.pause !== undefined && { pause: given.pause }),
-    ...(given.child !== undefined && { child: given.child }),
-    ...(given.turn !== undefined && { turn: given.turn }),
-    emit: (event) => {
-      if (hasEnded) return
-      if (event.type === "text_delta" && event.content !== "") textStreamed = true
-      emit(event)
-    },
-  }
-  const ended = await settled(task, context)
-  hasEnded = true
-  const { returned, value } = ended
-  if (!returned && given.isFatal?.(value) === true) throw value
+export function execute(task: Task, startedAt: number, surroundings: Surroundings): Promise<Execution> {
+  return new Promise((resolve, reject) => startExecutor(task, startedAt, surroundings, resolve, reject))
+}
 
-  const answer = async (): Promise<Answer> => {
-    const time = now()
-    const at = typeof time === "number" ? time : await time
+/**
+ * Calls an executor at once, and calls back at its end: always later, also if the executor returns at once. `onFatal`: called with a fatal error
+ * instead, and with what `onEnd` throws. Callbacks, because each promise between an executor and its turn costs as much as a step of the machine.
+ */
+export function startExecutor(
+  task: Task,
+  startedAt: number,
+  surroundings: Surroundings,
+  onEnd: (execution: Execution) => void,
+  onFatal: (error: unknown) => void,
+): void {
+  const { abort, emit, isFatal } = surroundings
+  const stream = { hasEnded: false, hasText: false }
+  const context: EffectContext = withSignal(
+    {
+      effectId: surroundings.effectId,
+      idempotencyKey: surroundings.idempotencyKey,
+      ...(isFatal !== undefined && { isFatal }),
+      ...(surroundings.pause !== undefined && { pause: surroundings.pause }),
+      ...(surroundings.child !== undefined && { child: surroundings.child }),
+      ...(surroundings.turn !== undefined && { turn: surroundings.turn }),
+      emit: (event: TurnEvent) => {
+        if (stream.hasEnded) return
+        if (event.type === "text_delta" && event.content !== "") stream.hasText = true
+        emit(event)
+      },
+    },
+    abort,
+  )
+  const end = (returned: boolean, value: unknown): void => {
+    stream.hasEnded = true
+    try {
+      if (!returned && isFatal?.(value) === true) throw value
+      onEnd(executionOf(task, { returned, value }, stream.hasText, startedAt, surroundings))
+    } catch (error) {
+      onFatal(error)
+    }
+  }
+  started(task, context).then(
+    (value) => end(true, value),
+    (error) => end(false, error),
+  )
+}
+
+function started(task: Task, context: EffectContext): Promise<unknown> {
+  try {
+    return Promise.resolve(task.execute(context))
+  } catch (error) {
+    return Promise.reject(error)
+  }
+}
+
+/** Reads the clock when the answer is made. */
+function executionOf(task: Task, ended: Ended, textStreamed: boolean, startedAt: number, { said, now, emit }: Surroundings): Execution {
+  const { returned, value } = ended
+  const answerAt = (at: number): Answer => {
     const facts: Facts = {
       at,
       durationMs: Math.max(0, at - startedAt),
@@ -85,13 +123,12 @@ export async function execute(task: Task, startedAt: number, { now, emit, said, 
       return { response: instead(error), instead }
     }
   }
-  return { reported: returned ? value : partialOf(value), countsLate: () => task.countsLate?.(ended, said) === true, answer }
-}
-
-async function settled(task: Task, context: EffectContext): Promise<Ended> {
-  try {
-    return { returned: true, value: await task.execute(context) }
-  } catch (value) {
-    return { returned: false, value }
+  return {
+    reported: returned ? value : partialOf(value),
+    countsLate: () => task.countsLate?.(ended, said) === true,
+    answer() {
+      const time = now()
+      return typeof time === "number" ? answerAt(time) : time.then(answerAt)
+    },
   }
 }

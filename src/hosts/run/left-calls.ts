@@ -56,7 +56,7 @@ export class LeftCalls {
     const execution = await execute(task, await time(), {
       effectId,
       idempotencyKey: turnId === undefined ? undefined : idempotencyKey(turnId, effectId, callId),
-      signal: this.#signal,
+      abort: { signal: this.#signal },
       isFatal,
       said: undefined,
       ...(children !== undefined &&

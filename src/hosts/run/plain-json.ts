@@ -84,22 +84,31 @@ function plainList(list: readonly unknown[], walk: Walk): Json {
 }
 
 function plainRecord(record: Record<string, unknown>, walk: Walk): Json {
-  const tag = Object.prototype.toString.call(record).slice("[object ".length, -1)
-  if (ArrayBuffer.isView(record) || /^(?:Shared)?ArrayBuffer$|^Blob$|^File$/.test(tag)) throw notJson(`bytes (${tag})`, walk, BYTES_ADVICE)
-  if (tag !== "Object") throw notJson(tag === "Promise" ? "a Promise (is an await missing?)" : `an instance of ${tag}`, walk)
-  let changed = walk.isOwn || !isPlain(record)
-  const entries: [string, Json][] = []
+  // Only what is no literal can hold what is no record.
+  const isLiteral = isPlain(record) && !(Symbol.toStringTag in record)
+  if (!isLiteral) refuseInstance(record, walk)
+  const copy: Record<string, Json> = {}
+  let changed = walk.isOwn || !isLiteral
   for (const key of Object.keys(record)) {
     const before = record[key]
     const item = step(before, key, walk)
     changed ||= !Object.is(item, before) || item === undefined
-    if (item !== undefined) entries.push([key, item])
+    if (item === undefined) continue
+    // Assignment would set the prototype.
+    if (key === "__proto__") Object.defineProperty(copy, key, { value: item, enumerable: true, configurable: true, writable: true })
+    else copy[key] = item
   }
-  // Unlike assignment, `fromEntries` treats `__proto__` as an ordinary key.
-  return changed ? Object.fromEntries(entries) : (record as { readonly [key: string]: Json })
+  return changed ? copy : (record as { readonly [key: string]: Json })
+}
+
+function refuseInstance(record: object, walk: Walk): void {
+  const tag = Object.prototype.toString.call(record).slice("[object ".length, -1)
+  if (ArrayBuffer.isView(record) || /^(?:Shared)?ArrayBuffer$|^Blob$|^File$/.test(tag)) throw notJson(`bytes (${tag})`, walk, BYTES_ADVICE)
+  if (tag !== "Object") throw notJson(tag === "Promise" ? "a Promise (is an await missing?)" : `an instance of ${tag}`, walk)
 }
 
 function step(value: unknown, key: string | number, walk: Walk): Json | undefined {
+  if (typeof value === "string") return value
   walk.path.push(key)
   const item = plain(value, walk)
   walk.path.pop()

@@ -79,9 +79,10 @@ export async function runTurn(machine: TurnMachine, host: Host, options: Suspend
 
       const { turn } = machine
       if (work === undefined || work.effectId !== machine.outstanding?.id) {
-        await stop(machine, work, journal)
-        await journal?.settled(machine)
-        await save(machine, host)
+        if (work !== undefined) await stop(machine, work, journal)
+        if (journal !== undefined) await journal.settled(machine)
+        const saved = save(machine, host)
+        if (saved !== undefined) await saved
         // Read again after the await: only the effect that is outstanding now is performed.
         const { outstanding } = machine
         work = undefined

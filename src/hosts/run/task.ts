@@ -182,12 +182,18 @@ export function toolTask(host: Host, effectId: number, call: PendingToolCall, pa
       context.emit(Object.freeze({ type: "tool_call_start", callId, name, args }))
       // Tools often complete their arguments in place, and each run begins with those of the model.
       const own = (): PendingToolCall => ({ ...call, args: copyOf(args) })
-      const run = async (): Promise<ToolAnswer> => {
+      const run = (): Promise<ToolAnswer> => {
         if (host.tools === undefined)
           throw new ToolError({ class: "unavailable", code: "no_tools", message: "This host runs no tools.", source: "runtime" })
         return host.tools.call(own(), context)
       }
-      return past === "first" ? run() : recover(context, async () => host.tools?.recover?.(own(), context), run)
+      return past === "first"
+        ? run()
+        : recover(
+            context,
+            async () => host.tools?.recover?.(own(), context),
+            async () => run(),
+          )
     },
     countsLate: isOwnWord,
     answer: complete,

@@ -95,6 +95,7 @@ async function runUntilEnd(thread: ThreadState, turn: ThreadTurnBegun, host: Hos
     const isFatal = (error: unknown): boolean => error === thread.failure?.error || runOptions.isFatal?.(error) === true
     const log = journal && redirectingJournal(thread, machine, journal)
     const ended = await loop(machine, attended, {
+      conversationId: thread.threadId,
       ...runOptions,
       isFatal,
       suspend: true,

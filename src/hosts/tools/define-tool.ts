@@ -5,11 +5,13 @@ import { unknownKey } from "../../unknown-key.ts"
 import type { ModelReturn, PendingToolCall, ToolControl } from "../../wire/tool.ts"
 import type { Attachment, AttachmentInfo } from "../attachments/store.ts"
 import { type EffectContext, PendingAnswer, type Recovered, type ToolAnswer, type ToolEffects, ToolError } from "../host.ts"
+import { withMembers } from "../lazy-signal.ts"
 import { invalidToolResult, toolFailureOf } from "../run/failures.ts"
 import { toJson } from "../run/plain-json.ts"
 import { MAX_TIMER_MS, onAbort } from "../timers.ts"
 import { describeIssues, messageOptions } from "./argument-errors.ts"
 import { checkDescription, checkEffects, checkName, checkNameForModels } from "./definition-checks.ts"
+import { parseInput } from "./parse-input.ts"
 import { ToolDefinitionError } from "./tool-definition-error.ts"
 import { failed, invalidRequest, type Tool, type ToolCallContext } from "./toolbox.ts"
 import { coreSchema, jsonSchemaOf, type ZodSchema } from "./zod-schema.ts"
@@ -220,20 +222,29 @@ async function callTool<Input extends ZodSchema, Value>(
   const { name, input, output, timeoutMs } = definition
   let returned: Returned<Value>
   try {
-    const wasAborted = context.signal.aborted
-    const parsed = await safeParseAsync(coreSchema(input), call.args, messageOptions())
+    const parsing = parseInput(input, call.args)
+    const parsed = parsing instanceof Promise ? await parsedInTime(parsing, context.signal) : parsing
     if (!parsed.success) {
-      const wrong = describeIssues(parsed.error.issues)
+      const wrong = describeIssues(parsed.issues)
       return failed(invalidRequest("invalid_arguments", `The arguments do not match the schema of the tool "${name}", which was not run:\n${wrong}`))
     }
-    // The turn may have ended while an async schema checked the arguments.
-    if (!wasAborted) context.signal.throwIfAborted()
-    returned = await withinTime(name, timeoutMs, context.signal, async (signal) => definition.execute(parsed.data, contextOf(context, call, signal)))
+    const { data } = parsed
+    // Without a limit of its own, the call's signal is not read.
+    if (timeoutMs === undefined || timeoutMs > MAX_TIMER_MS) returned = await definition.execute(data, contextOf(context, call))
+    else returned = await withinTime(name, timeoutMs, context.signal, async (signal) => definition.execute(data, contextOf(context, call, signal)))
   } catch (error) {
     if (context.isFatal?.(error) === true) throw error
     return failed(toolFailureOf(error))
   }
-  return answerOf(output, returned)
+  return answered(output, returned)
+}
+
+/** The turn may end while an async schema checks the arguments: its tool then does not run. */
+async function parsedInTime<Parsed>(parsing: PromiseLike<Parsed>, signal: AbortSignal): Promise<Parsed> {
+  const wasAborted = signal.aborted
+  const parsed = await parsing
+  if (!wasAborted) signal.throwIfAborted()
+  return parsed
 }
 
 async function recoverCall<Input extends ZodSchema, Value>(
@@ -245,17 +256,16 @@ async function recoverCall<Input extends ZodSchema, Value>(
   // Invalid arguments never ran. Running the call reports what is wrong with them.
   if (!parsed.success) return { ran: false }
   const recovery = await recover?.(parsed.data, contextOf(context, call))
-  return recovery?.ran === true ? { ran: true, answer: await answerOf(output, recovery.value) } : recovery
+  return recovery?.ran === true ? { ran: true, answer: await answered(output, recovery.value) } : recovery
 }
 
-function contextOf(context: ToolCallContext, { callId, toolName: name }: PendingToolCall, signal: AbortSignal = context.signal): ToolContext {
-  return {
-    ...context,
+function contextOf(context: ToolCallContext, { callId, toolName: name }: PendingToolCall, signal?: AbortSignal): ToolContext {
+  const own = {
     callId,
-    signal,
     attach: context.attach ?? noStore,
-    progress: (progress) => context.emit({ ...progress, type: "tool_progress", callId, name }),
+    progress: (progress: ToolProgress) => context.emit({ ...progress, type: "tool_progress", callId, name }),
   }
+  return signal === undefined ? withMembers(context, own) : { ...context, ...own, signal }
 }
 
 async function noStore(): Promise<never> {
@@ -263,16 +273,39 @@ async function noStore(): Promise<never> {
   throw new ToolError({ class: "unavailable", code: "no_attachment_store", message, source: "runtime" })
 }
 
-async function answerOf<Value>(output: ZodSchema<unknown, Value> | undefined, returned: Returned<Value>): Promise<ToolAnswer<JsonOf<Value>>> {
+function answered<Value>(
+  output: ZodSchema<unknown, Value> | undefined,
+  returned: Returned<Value>,
+): ToolAnswer<JsonOf<Value>> | Promise<ToolAnswer<JsonOf<Value>>> {
+  return output === undefined || returned instanceof PendingAnswer ? answerOf(returned) : checkedAnswerOf(output, returned)
+}
+
+/** The answer for what a tool returned, if it has no schema for that. */
+function answerOf<Value>(returned: Returned<Value>): ToolAnswer<JsonOf<Value>> {
   if (returned instanceof PendingAnswer) return returned
   try {
-    const { value, extra } = returned instanceof ToolReply ? returned : { value: returned, extra: {} }
-    const { control, modelReturn } = extra as ToolReply["extra"]
-    const checked = (output === undefined ? toJson(value) : inOrderOf(value, toJson(await parseOutput(output, value)))) as JsonOf<Value>
-    return { output: { status: "success", value: checked, ...(control && { control }) }, ...(modelReturn && { modelReturn }) }
+    return successOf(returned, toJson(returnedValue(returned)) as JsonOf<Value>)
   } catch (error) {
     return failed(invalidToolResult(error))
   }
+}
+
+async function checkedAnswerOf<Value>(output: ZodSchema<unknown, Value>, returned: Value | ToolReply<Value>): Promise<ToolAnswer<JsonOf<Value>>> {
+  try {
+    const value = returnedValue(returned)
+    return successOf(returned, inOrderOf(value, toJson(await parseOutput(output, value))) as JsonOf<Value>)
+  } catch (error) {
+    return failed(invalidToolResult(error))
+  }
+}
+
+function returnedValue<Value>(returned: Value | ToolReply<Value>): Value {
+  return returned instanceof ToolReply ? returned.value : returned
+}
+
+function successOf<Value>(returned: unknown, value: JsonOf<Value>): ToolAnswer<JsonOf<Value>> {
+  const { control, modelReturn } = returned instanceof ToolReply ? returned.extra : ({} as ToolReply["extra"])
+  return { output: { status: "success", value, ...(control && { control }) }, ...(modelReturn && { modelReturn }) }
 }
 
 async function parseOutput(output: ZodSchema, value: unknown): Promise<unknown> {

@@ -97,10 +97,15 @@ export function toolbox(tools: readonly Tool[], options: ToolboxOptions = {}): T
       if (ask === false) return "run"
       return "deny" in ask ? ask : { hold: ask }
     },
-    async call(call, context) {
+    // Not async: that would add two promises to each call.
+    call(call, context) {
       const tool = byName.get(call.toolName)
-      if (tool !== undefined) return tool.call(call, withStore(context))
-      return failed(unknownTool(call.toolName, [...byName.keys()]))
+      if (tool === undefined) return Promise.resolve(failed(unknownTool(call.toolName, [...byName.keys()])))
+      try {
+        return tool.call(call, withStore(context))
+      } catch (error) {
+        return Promise.reject(error)
+      }
     },
     asks: (toolName) => byName.get(toolName)?.approval !== undefined,
     effects: ({ toolName }) => byName.get(toolName)?.effects ?? "idempotent",

@@ -14,6 +14,11 @@ export interface UiResponseOptions extends UiStreamOptions {
   readonly select?: UiSelection
   /** The request's signal. Aborting it ends the stream, and stops nothing else. */
   readonly signal?: AbortSignal
+  /**
+   * The run that works on the answer: `runThread(thread, host)`. If it rejects, the stream ends with an `error` chunk: without this option, a client
+   * would wait for a turn that nothing runs. `onError` receives the error, also after the end of the stream.
+   */
+  readonly run?: PromiseLike<unknown>
   /** Called once if the client leaves before the end of the stream: `() => void thread.interrupt()` cancels the turn on disconnect. */
   readonly onDisconnect?: () => void
   /** Further headers. */
@@ -25,7 +30,7 @@ export interface UiResponseOptions extends UiStreamOptions {
    * transient: a page receives them by `onData`.
    */
   readonly data?: () => readonly UiDataChunk[]
-  /** Called with an error that ended the stream. The client receives an `error` chunk without its text. */
+  /** Called with an error that ended the stream, or the run. The client receives an `error` chunk without its text. */
   readonly onError?: (error: unknown) => void
 }
 
@@ -51,13 +56,26 @@ const HEADERS = {
  */
 export async function toResponse(source: UiEventSource, options: UiResponseOptions = {}): Promise<Response> {
   const { select = { type: "open" }, headers } = options
+  const failed = options.run && failureOf(options.run, options.onError)
   const selector = selectorOf(select, options)
   const recorded = await readRecorded(source, selector, options.signal)
   const isEmpty = recorded.chunks.length === 0 && recorded.isOver
   const all = new Headers(headers)
   if (isEmpty && (select.type === "open" || select.type === "after")) return new Response(null, { status: 204, headers: all })
   for (const [name, value] of Object.entries(HEADERS)) all.set(name, value)
-  return new Response(new UiBody(source, selector, recorded, options).stream, { headers: all })
+  return new Response(new UiBody(source, selector, recorded, { ...options, failed }).stream, { headers: all })
+}
+
+const FAILED = Symbol("the run failed")
+
+/** Reports that the run rejects, and then resolves. Called before anything is awaited, because nothing else may handle the rejection. */
+function failureOf(run: PromiseLike<unknown>, onError: UiResponseOptions["onError"]): Promise<typeof FAILED> {
+  return new Promise((resolve) => {
+    run.then(undefined, (error: unknown) => {
+      resolve(FAILED)
+      onError?.(error)
+    })
+  })
 }
 
 /** What was recorded when a request came. */
@@ -82,10 +100,15 @@ async function readRecorded(source: UiEventSource, selector: Selector, signal: A
   return { chunks, isOver: more === undefined, after }
 }
 
+interface BodyOptions extends UiResponseOptions {
+  /** Resolves if the run rejects. */
+  readonly failed: Promise<typeof FAILED> | undefined
+}
+
 /** The body of a response: what is recorded, then what comes. */
 class UiBody {
   readonly stream: ReadableStream<Uint8Array>
-  readonly #options: UiResponseOptions
+  readonly #options: BodyOptions
   readonly #selector: Selector
   readonly #encoder = new TextEncoder()
   readonly #stop = new AbortController()
@@ -98,7 +121,7 @@ class UiBody {
   #data = "[]"
   readonly #forget: () => void
 
-  constructor(source: UiEventSource, selector: Selector, { chunks, isOver, after }: Recorded, options: UiResponseOptions) {
+  constructor(source: UiEventSource, selector: Selector, { chunks, isOver, after }: Recorded, options: BodyOptions) {
     this.#options = options
     this.#selector = selector
     this.#waiting = chunks
@@ -120,7 +143,7 @@ class UiBody {
     } catch (error) {
       this.#options.onError?.(error)
       this.#state = "over"
-      controller.enqueue(this.#encoder.encode(`${frame({ type: "error", errorText: "The stream failed." })}${DONE}`))
+      controller.enqueue(this.#encoder.encode(FAILURE))
     }
     if (this.#state === "open") return
     this.#end()
@@ -131,10 +154,15 @@ class UiBody {
   async #text(): Promise<string> {
     while (this.#waiting.length === 0 && this.#state === "open") {
       this.#next ??= this.#events.next()
-      const result = await inTime(this.#next, this.#options.heartbeatMs ?? 15_000)
+      const { failed, heartbeatMs = 15_000 } = this.#options
+      const result = await inTime(failed === undefined ? this.#next : Promise.race([this.#next, failed]), heartbeatMs)
       if (this.#hasEnded) {
         this.#state = "broken"
         return ""
+      }
+      if (result === FAILED) {
+        this.#state = "over"
+        return FAILURE
       }
       if (result === undefined) return `: still here\n\n${this.#changedData()}`
       this.#next = undefined
@@ -173,6 +201,7 @@ class UiBody {
 }
 
 const DONE = "data: [DONE]\n\n"
+const FAILURE = `${frame({ type: "error", errorText: "The stream failed." })}${DONE}`
 
 function frame(chunk: object, cursor = ""): string {
   return `${cursor === "" ? "" : `id: ${cursor}\n`}data: ${JSON.stringify(chunk)}\n\n`

@@ -17,9 +17,7 @@ export function Answer({ record }: { readonly record: JournalRecord }): VNode | 
             {record.start.messages.slice(-20).map((message) => (
               <MessageView key={message.id} message={message} />
             ))}
-            {record.base !== undefined && (
-              <p class="muted">It continues a thread: {plural(record.base.messages, "message")} of its log come before.</p>
-            )}
+            {record.base !== undefined && <p class="muted">It continues a thread, after {plural(record.base.messages, "message")}.</p>}
           </Section>
           <Section title="System prompt">
             <Text value={record.surface.systemPrompt === "" ? "none" : record.surface.systemPrompt} first={600} />

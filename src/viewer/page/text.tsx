@@ -25,7 +25,7 @@ export function Text({
       <Inert value={part} />
       {left > 0 && (
         <button type="button" class="more" onClick={() => setShown(shown + MORE)}>
-          Show {count(Math.min(left, MORE))} more of {count(left)} characters
+          {left > MORE ? `Show ${count(MORE)} of ${count(left)} more characters` : `Show ${count(left)} more characters`}
         </button>
       )}
     </div>

@@ -6,6 +6,7 @@ import { type EffectContext, type Host, LlmCallError, ToolError } from "../../..
 import { journaled } from "../../../src/hosts/journal/journaled.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
 import { runTurn } from "../../../src/hosts/run/run-turn.ts"
+import { runThread, Thread } from "../../../src/hosts/thread/index.ts"
 import { defineTool } from "../../../src/hosts/tools/define-tool.ts"
 import { toolbox } from "../../../src/hosts/tools/toolbox.ts"
 import type { LlmCall } from "../../../src/schemas/effect.ts"
@@ -155,6 +156,23 @@ invoke_agent
     await telemetry.runTurn(new TurnMachine({ ...CONFIG, runSessionId: "run-9" }, START), { llmCall: answers(answer("One.")) })
     expect(span("invoke_agent").attributes["gen_ai.conversation.id"]).toBe("run-9")
     expect(span("chat m").attributes["gen_ai.conversation.id"]).toBe("run-9")
+  })
+
+  test("a turn of a thread has the thread's id as its conversation, unless the run has one", async () => {
+    const { telemetry, spans } = watch()
+    const thread = await Thread.open(memoryJournalStore(), "ada", { config: CONFIG, goals: false })
+    const host = { llmCall: answers(answer("One."), answer("Two.")) }
+    await thread.say("Hello")
+    await runThread(thread, host, { runTurn: telemetry.runTurn })
+    await thread.say("Hello again")
+    await runThread(thread, host, { runTurn: telemetry.runTurn, conversationId: "ticket-7" })
+    const conversations = spans().map(({ name, attributes }) => [name, attributes["gen_ai.conversation.id"]])
+    expect(conversations.filter(([name]) => name !== "checkpoint before_completion")).toEqual([
+      ["invoke_agent", "ada"],
+      ["chat m", "ada"],
+      ["invoke_agent", "ticket-7"],
+      ["chat m", "ticket-7"],
+    ])
   })
 
   test("has no token attributes if the endpoint reports no usage", async () => {

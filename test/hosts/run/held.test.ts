@@ -253,9 +253,10 @@ describe("Host.decide", () => {
   })
 
   test("two deciders race: the first decision counts, the other is reported, and each call runs once", async () => {
-    const counted = new Counted()
     const machine = heldTurn()
     const { events, onEvent } = watching()
+    // The batch stays open until the late decision has arrived.
+    const counted = new Counted(() => until(() => diagnostics(events).length === 1))
     const both = [
       ["h1", "pay"],
       ["h2", "pay"],

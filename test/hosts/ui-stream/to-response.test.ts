@@ -299,6 +299,32 @@ test("nothing is read that the client does not ask for, a quiet connection is ke
   expect(onError).toHaveBeenCalledWith(new Error("secret"))
 })
 
+test("a run that rejects ends the stream with an error, and the reason is for the server only", async () => {
+  const START = { type: "turn_started", turnId: "t.1", origin: "user", cursor: "aaaaaaaa-1" } as const
+  const waiting = {
+    async *events({ live, signal }: { readonly live?: boolean; readonly signal?: AbortSignal }) {
+      yield START
+      if (live !== false) await new Promise((resolve) => signal?.addEventListener("abort", resolve))
+    },
+  }
+  const onError = vi.fn()
+  const response = await toResponse(waiting, { onError, run: Promise.reject(new Error("no database at 10.0.0.7")) })
+  const text = await response.text()
+  expect(text.endsWith('data: {"type":"error","errorText":"The stream failed."}\n\ndata: [DONE]\n\n')).toBe(true)
+  expect(text).not.toContain("10.0.0.7")
+  expect(onError.mock.calls).toEqual([[new Error("no database at 10.0.0.7")]])
+})
+
+test("a run that ends changes nothing: the stream ends with its turn", async () => {
+  const server = await ChatServer.start(hostThatSays([says("Hello.")]))
+  const { inputId } = await server.thread.say("Hi", { when: "next_turn" })
+  server.run()
+  await server.running
+  const frames = await framesOf(await toResponse(server.thread, { select: { type: "input", inputId }, run: server.running }))
+  expect(chunksOf(frames).at(-1)).toMatchObject({ type: "finish" })
+  expect(frames.at(-1)?.data).toBe("[DONE]")
+})
+
 test("a thread that closes ends the stream without its mark, so that a client connects again", async () => {
   const { open, opened } = gate()
   const server = await ChatServer.start(hostThatSays([says("One two.")], async (word) => (word === "two." ? opened : undefined)))
