@@ -14,23 +14,59 @@ function samples(heap: (work: number) => number, stored: (work: number) => numbe
 
 describe("growth", () => {
   test("the slope ignores the beginning and single outliers", () => {
-    expect(slopeOf(samples((work) => 1_000 + 3 * work), "heapBytes")).toBe(3)
-    expect(slopeOf(samples((work) => (work < 40 ? 90_000 : 1_000 + 3 * work)), "heapBytes")).toBe(3)
-    expect(slopeOf(samples((work) => (work === 100 ? 90_000 : 1_000 + 3 * work)), "heapBytes")).toBe(3)
+    expect(
+      slopeOf(
+        samples((work) => 1_000 + 3 * work),
+        "heapBytes",
+      ),
+    ).toBe(3)
+    expect(
+      slopeOf(
+        samples((work) => (work < 40 ? 90_000 : 1_000 + 3 * work)),
+        "heapBytes",
+      ),
+    ).toBe(3)
+    expect(
+      slopeOf(
+        samples((work) => (work === 100 ? 90_000 : 1_000 + 3 * work)),
+        "heapBytes",
+      ),
+    ).toBe(3)
   })
 
   test("a heap that grows is a fault, and one that is measured too seldom", () => {
-    expect(heapFault(samples(() => 5_000), 2)).toBeUndefined()
-    expect(heapFault(samples((work) => 2 * work), 2)).toBeUndefined()
-    expect(heapFault(samples((work) => 3 * work), 2)).toBe("The heap grows by 3.0 bytes for each unit of work; 2 are allowed.")
+    expect(
+      heapFault(
+        samples(() => 5_000),
+        2,
+      ),
+    ).toBeUndefined()
+    expect(
+      heapFault(
+        samples((work) => 2 * work),
+        2,
+      ),
+    ).toBeUndefined()
+    expect(
+      heapFault(
+        samples((work) => 3 * work),
+        2,
+      ),
+    ).toBe("The heap grows by 3.0 bytes for each unit of work; 2 are allowed.")
     expect(heapFault(samples(() => 0).slice(0, 2), 2)).toBe("The heap grows by NaN bytes for each unit of work; 2 are allowed.")
   })
 
   test("storage is linear, or its second half grows more", () => {
-    const linear = samples(() => 0, (work) => 700 * work)
+    const linear = samples(
+      () => 0,
+      (work) => 700 * work,
+    )
     expect(linearFault(linear, "storedBytes", 0.02)).toBeUndefined()
     // From 0 to 100: 100 × 100 bytes, from 100 to 200: 300 × 100 bytes.
-    const quadratic = samples(() => 0, (work) => work * work)
+    const quadratic = samples(
+      () => 0,
+      (work) => work * work,
+    )
     expect(linearFault(quadratic, "storedBytes", 0.02)).toBe(
       "The store grows by 300.0 bytes for each unit of work in the second half, and by 100.0 in the first.",
     )

@@ -81,7 +81,8 @@ export async function soakThread({ records, kind, calls, say, signal, afterTurn 
     thread = await Thread.open(store, "t", OPTIONS)
     const reopenedMs = cpuMs() - opening
     const faults: string[] = []
-    if (thread.history.length !== done * perTurn) faults.push(`${thread.history.length} of ${done * perTurn} records are there when the thread is opened again.`)
+    if (thread.history.length !== done * perTurn)
+      faults.push(`${thread.history.length} of ${done * perTurn} records are there when the thread is opened again.`)
     await thread.say("once more")
     await runThread(thread, host)
     if (thread.turns !== done + 1) faults.push("The thread does not run on.")
@@ -91,7 +92,10 @@ export async function soakThread({ records, kind, calls, say, signal, afterTurn 
     if (heapClosed > CLOSED_BYTES + inMemory) faults.push(`${mebibytes(heapClosed).toFixed(1)} MiB stay in memory when the thread is closed.`)
     // A run that was ended early may have too few samples to say anything about growth.
     const isCutShort = signal?.aborted === true && samples.length < 6
-    for (const [value, tolerance] of [["storedBytes", 0.02], ["heapBytes", 0.25]] as const) {
+    for (const [value, tolerance] of [
+      ["storedBytes", 0.02],
+      ["heapBytes", 0.25],
+    ] as const) {
       const fault = linearFault(samples, value, tolerance)
       if (fault !== undefined && !isCutShort) faults.push(fault)
     }

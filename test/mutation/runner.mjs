@@ -4,7 +4,7 @@ import { mkdir } from "node:fs/promises"
 import { join, resolve } from "node:path"
 import { pathToFileURL } from "node:url"
 import { commonTokens, declareFactoryPlugin, PluginKind, tokens } from "@stryker-mutator/api/plugin"
-import { determineHitLimitReached, DryRunStatus, TestStatus, toMutantRunResult } from "@stryker-mutator/api/test-runner"
+import { DryRunStatus, determineHitLimitReached, TestStatus, toMutantRunResult } from "@stryker-mutator/api/test-runner"
 import { build } from "esbuild"
 import { globSync } from "tinyglobby"
 
@@ -48,7 +48,7 @@ class OneProcessRunner {
     const entry = [
       'import { configureGlobal } from "fast-check"',
       'import { collect, collected } from "vitest"',
-      'configureGlobal({ seed: 20261126 })',
+      "configureGlobal({ seed: 20261126 })",
       ...files.map((file) => `await collect(${JSON.stringify(file)}, () => import(${JSON.stringify(`./${file}`)}))`),
       "export { collected }",
     ]
@@ -80,7 +80,9 @@ class OneProcessRunner {
       }
       state().currentTestId = undefined
       const result = { id, name: id, fileName: file, timeSpentMs: performance.now() - startedAt }
-      results.push(failure === undefined ? { ...result, status: TestStatus.Success } : { ...result, status: TestStatus.Failed, failureMessage: failure })
+      results.push(
+        failure === undefined ? { ...result, status: TestStatus.Success } : { ...result, status: TestStatus.Failed, failureMessage: failure },
+      )
       if (failure !== undefined && stopsAtFailure) break
     }
     return results

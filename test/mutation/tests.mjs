@@ -51,10 +51,11 @@ export const beforeAll = unsupported("beforeAll")
 export const afterAll = unsupported("afterAll")
 
 function eachOf(one) {
-  return (cases) => (name, ...rest) => {
-    const run = rest.find((given) => typeof given === "function")
-    for (const [index, row] of cases.entries()) one(`${name} [${index}]`, () => run(...(Array.isArray(row) ? row : [row])))
-  }
+  return (cases) =>
+    (name, ...rest) => {
+      const run = rest.find((given) => typeof given === "function")
+      for (const [index, row] of cases.entries()) one(`${name} [${index}]`, () => run(...(Array.isArray(row) ? row : [row])))
+    }
 }
 
 function unsupported(name) {
