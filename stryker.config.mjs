@@ -3,8 +3,10 @@
  * @type {import("@stryker-mutator/api/core").PartialStrykerOptions}
  */
 export default {
-  testRunner: "one-process",
-  plugins: ["./test/mutation/runner.mjs"],
+  testRunner: "vitest",
+  plugins: ["@stryker-mutator/vitest-runner"],
+  // scripts/mutation.ts chooses the tests.
+  vitest: { configFile: "test/mutation/vitest.config.ts", related: false },
   coverageAnalysis: "perTest",
   concurrency: 2,
   incremental: true,
