@@ -104,7 +104,7 @@ describe("random turns", () => {
 describe("a long thread", () => {
   test.each(["memory", "sqlite", "file"] as const)("in a store of %s: each record takes as much as every other", async (kind) => {
     // A turn of 10 calls has 22 records.
-    expect(await soakThread({ records: 880, calls: 10, kind, say })).toMatchObject({ turns: 40, records: 880, faults: [] })
+    expect(await soakThread({ records: 880, calls: 10, kind, say, heapTolerance: 4 })).toMatchObject({ turns: 40, records: 880, faults: [] })
   })
 
   test("with more records than its turns have is a fault", async () => {
@@ -114,6 +114,7 @@ describe("a long thread", () => {
       calls: 10,
       kind: "memory",
       say,
+      heapTolerance: 4,
       afterTurn: (thread) => (thread.turns === 3 ? thread.note([], [{ type: "conversation", message }]) : undefined),
     })
     expect(figures.faults).toEqual(["881 of 880 records are there when the thread is opened again."])
@@ -122,7 +123,7 @@ describe("a long thread", () => {
 
 describe("a goal", () => {
   test("of two simulated days waits, is stopped by its budget and continues over restarts", async () => {
-    const figures = await soakGoal({ days: 2, kind: "memory", say })
+    const figures = await soakGoal({ days: 2, kind: "memory", say, heapTolerance: 4 })
     expect(figures.faults).toEqual([])
     expect(figures.hours).toBeGreaterThanOrEqual(48)
     // Every six hours but the first.
@@ -138,6 +139,7 @@ describe("a goal", () => {
       days: 1,
       kind: "memory",
       say,
+      heapTolerance: 4,
       afterTurn: async (thread) => {
         if (charged || thread.turns < 2) return
         charged = true
