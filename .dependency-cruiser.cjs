@@ -93,7 +93,7 @@ module.exports = {
     room("hosts/run", [HOST, TIMERS], "The loop performs effects; it knows no journal store, no model client and no thread."),
     room(
       "hosts/tools",
-      [HOST, TIMERS, ATTACHMENTS, "^src/hosts/run/(failures|plain-json)\\.ts$"],
+      [HOST, TIMERS, ATTACHMENTS, "^src/hosts/run/(failures|lazy-signal|plain-json)\\.ts$"],
       "A tool is an executor with a schema; it knows no loop.",
     ),
     room(
@@ -194,19 +194,34 @@ module.exports = {
       to: { path: "^src/(hosts|replay|drivers|projectors)/", pathNot: "^src/hosts/journal/store\\.ts$" },
     },
     only("wire", [], "The types of wire values are leaves, without zod."),
-    only("schemas", ["^src/wire/", "^src/machine/config\\.ts$"], "Schemas are leaves: the wire, and nothing of what is done with it."),
+    only(
+      "checks",
+      ["^src/wire/", "^src/machine/config\\.ts$"],
+      "Checks are generated from the schemas, and load none of them: a host that checks bundles no zod.",
+    ),
+    only(
+      "schemas",
+      ["^src/wire/", "^src/checks/"],
+      "Schemas are leaves: the wire, and nothing of what is done with it. Their index has the checks, too.",
+    ),
     {
       name: "only-validation-knows-the-machine",
       severity: "error",
-      comment: "The one meeting point: schemas/validation.ts implements the type `Validation` of machine/config.ts, for a `TurnConfig`.",
-      from: { path: "^src/schemas/", pathNot: "^src/schemas/(validation|config-mistakes)\\.ts$" },
+      comment: "The one meeting point: checks/validation.ts implements the type `Validation` of machine/config.ts, for a `TurnConfig`.",
+      from: { path: "^src/checks/", pathNot: "^src/checks/(validation|config-mistakes)\\.ts$" },
       to: { path: "^src/machine/" },
     },
     typesOnly(
       "validation-takes-only-types",
-      "^src/schemas/(validation|config-mistakes)\\.ts$",
+      "^src/checks/(validation|config-mistakes)\\.ts$",
       "^src/machine/",
-      "The schemas can be used without the machine.",
+      "The checks can be used without the machine.",
+    ),
+    typesOnly(
+      "hosts-take-only-types-of-schemas",
+      "^src/(hosts|testing)/|^src/[^/]+\\.ts$",
+      "^src/schemas/",
+      "Checks are plain code in src/checks: who runs turns loads no schema. The schemas are for their own subpath, the command line and scripts.",
     ),
     {
       name: "shared-files-are-leaves",

@@ -41,6 +41,7 @@ const DEEP = [
   "test/properties/**/*.test.ts",
   "test/fuzz/**/*.test.ts",
   "test/testing/**/*.test.ts",
+  "test/models/**/*.test.ts",
   "test/crash/**/*.test.ts",
   "test/package/examples.test.ts",
 ]

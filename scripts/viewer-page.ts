@@ -11,7 +11,7 @@ const ROOT = fileURLToPath(new URL("..", import.meta.url))
  * Unpacks the page's code and runs it. The code has the machine in it, and packed it is a third of its size. The policy of the page lists the
  * digest of this script and that of the code, so the browser runs nothing else.
  */
-const LOADER = `(async()=>{const packed=Uint8Array.from(atob(document.getElementById("code").textContent),c=>c.charCodeAt(0));const text=await new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate-raw"))).text();const code=document.createElement("script");code.textContent=text;document.body.append(code)})().catch(()=>{document.getElementById("app").textContent="This page needs a browser of 2023 or later."})`
+const LOADER = `(async()=>{if(!CSS.supports("color","light-dark(#000,#fff)"))throw 0;const packed=Uint8Array.from(atob(document.getElementById("code").textContent),c=>c.charCodeAt(0));const text=await new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate-raw"))).text();const code=document.createElement("script");code.textContent=text;document.body.append(code)})().catch(()=>{document.getElementById("app").textContent="This page needs a browser of 2024 or later."})`
 
 /** Returns the page, with marks in the places of the title and of the data. */
 export async function viewerPage(): Promise<string> {

@@ -1,4 +1,6 @@
 /** What every host needs, by name. The folders have subpaths of their own for the rest. */
+
+export { wireValidation } from "./checks/validation.ts"
 export { type ChatDriverOptions, chatDriver } from "./drivers/chat.ts"
 export { type CodeDriverOptions, codeDriver, codeInstructions } from "./drivers/code.ts"
 export { type OutputCheck, type OutputOptions, type OutputSchema, outputOf } from "./drivers/output.ts"
@@ -25,7 +27,6 @@ export type { ExecutionSurface, StateName, Step, Turn, TurnPosition, TurnRecord,
 export { type UserMessageOptions, userMessage } from "./machine/user-message.ts"
 export { type ChatProjectorOptions, chatProjector, createChatProjector } from "./projectors/chat.ts"
 export type { ProjectionInput, Projector, Transcript } from "./projectors/projector.ts"
-export { wireValidation } from "./schemas/validation.ts"
 export { TurnMachine } from "./validated-turn-machine.ts"
 export type { DriverAction, Finish, OnEmpty, ReleaseCalls, SettleCalls, StartCheckpoint, StartExec, StartLlm, StartTools } from "./wire/action.ts"
 export type {

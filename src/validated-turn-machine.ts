@@ -1,7 +1,7 @@
+import { wireValidation } from "./checks/validation.ts"
 import { readConfig, type TurnConfig } from "./machine/config.ts"
 import type { Turn } from "./machine/turn.ts"
 import { TurnMachine as BareTurnMachine } from "./machine/turn-machine.ts"
-import { wireValidation } from "./schemas/validation.ts"
 import type { TurnStart } from "./wire/config.ts"
 import type { Effect } from "./wire/effect.ts"
 

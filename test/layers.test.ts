@@ -9,7 +9,7 @@ import { ROOT } from "./built.ts"
 const FILES: Readonly<Record<string, { readonly code: string; readonly breaks?: readonly string[] }>> = {
   "src/errors.ts": { code: "export const error = 1" },
   "src/index.ts": { code: 'export * from "./machine/turn.ts"' },
-  "src/validated-turn-machine.ts": { code: 'import "./machine/turn.ts"\nimport "./schemas/validation.ts"' },
+  "src/validated-turn-machine.ts": { code: 'import "./machine/turn.ts"\nimport "./checks/validation.ts"' },
   "src/machine/config.ts": { code: 'import type { D } from "./driver.ts"\nexport type C = D' },
   "src/machine/turn.ts": { code: 'import type { C } from "./config.ts"\nimport "./apply-actions.ts"\nimport "../errors.ts"\nexport type T = C' },
   "src/machine/driver.ts": { code: 'import type { P } from "../projectors/projector.ts"\nexport type D = P' },
@@ -24,7 +24,7 @@ const FILES: Readonly<Record<string, { readonly code: string; readonly breaks?: 
   "src/replay/journal.ts": { code: 'import "../drivers/chat.ts"\nimport "../machine/turn.ts"' },
   "src/schemas/message.ts": { code: 'import * as z from "zod"\nexport type M = z.ZodType' },
   "src/hosts/host.ts": {
-    code: 'import "../validated-turn-machine.ts"\nimport "../schemas/message.ts"\nimport "../projectors/projector.ts"',
+    code: 'import "../validated-turn-machine.ts"\nimport type { M } from "../schemas/message.ts"\nimport "../projectors/projector.ts"\nexport type X = M',
     breaks: ["the-host-contract-is-a-leaf"],
   },
   "src/hosts/timers.ts": { code: 'import "./tools/define-tool.ts"', breaks: ["the-host-contract-is-a-leaf"] },
@@ -98,11 +98,16 @@ const FILES: Readonly<Record<string, { readonly code: string; readonly breaks?: 
   "src/projectors/to-schema.ts": { code: 'import "../schemas/message.ts"', breaks: ["projectors-reaches-only"] },
   "src/replay/to-host.ts": { code: 'import "../hosts/host.ts"', breaks: ["replay-reaches-only"] },
   "src/replay/to-schema.ts": { code: 'import "../schemas/message.ts"', breaks: ["replay-reaches-only"] },
-  "src/schemas/to-machine.ts": {
-    code: 'import type { T } from "../machine/config.ts"\nexport type X = T',
+  "src/schemas/to-machine.ts": { code: 'import type { C } from "../machine/config.ts"\nexport type X = C', breaks: ["schemas-reaches-only"] },
+  "src/schemas/to-check.ts": { code: 'import "../checks/validation.ts"' },
+  "src/checks/validation.ts": { code: 'import "../machine/config.ts"', breaks: ["validation-takes-only-types"] },
+  "src/checks/to-machine.ts": {
+    code: 'import type { C } from "../machine/config.ts"\nexport type X = C',
     breaks: ["only-validation-knows-the-machine"],
   },
-  "src/schemas/validation.ts": { code: 'import "../machine/config.ts"\nimport "./message.ts"', breaks: ["validation-takes-only-types"] },
+  "src/checks/to-schema.ts": { code: 'import "../schemas/message.ts"', breaks: ["checks-reaches-only"] },
+  "src/checks/with-zod.ts": { code: 'import "zod"', breaks: ["zod-in-its-place"] },
+  "src/hosts/to-schema.ts": { code: 'import "../schemas/message.ts"', breaks: ["hosts-take-only-types-of-schemas"] },
   "src/schemas/to-driver.ts": { code: 'import "../drivers/chat.ts"', breaks: ["schemas-reaches-only"] },
   "src/hosts/run/to-journal.ts": { code: 'import "../journal/store.ts"', breaks: ["hosts-run-reaches-only"] },
   "src/hosts/attachments/to-tools.ts": { code: 'import "../tools/define-tool.ts"', breaks: ["hosts-attachments-reaches-only"] },

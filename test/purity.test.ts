@@ -132,7 +132,7 @@ describe("the linter", () => {
   }
   let findings: readonly Finding[] = []
   const BANS = ["plugin", "lint/style/noRestrictedGlobals", "lint/style/noRestrictedImports", "lint/correctness/noNodejsModules"]
-  const PURE_FOLDERS = ["machine", "drivers", "projectors", "replay", "schemas"]
+  const PURE_FOLDERS = ["machine", "drivers", "projectors", "replay", "schemas", "checks"]
 
   beforeAll(async () => {
     for (const name of ["biome.json", "lint", ".gitignore"]) cpSync(join(ROOT, name), join(scratch, name), { recursive: true })
@@ -180,7 +180,7 @@ describe("the linter", () => {
     expect(reasons("src/machine/offences.ts", line)).toContainEqual(expect.stringContaining(reason))
   })
 
-  test.each(["drivers", "projectors", "replay"])("refuses the same in src/%s", (folder) => {
+  test.each(["drivers", "projectors", "replay", "checks"])("refuses the same in src/%s", (folder) => {
     expect(missing(`src/${folder}/offences.ts`)).toEqual([])
   })
 

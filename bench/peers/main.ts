@@ -144,7 +144,7 @@ for (const [what, file, name] of CRASHES.filter(([, file]) => isMeasured(file)))
   const twice = ran.filter((tool, index) => ran.indexOf(tool) !== index)
   console.log(`| ${what} | ${ran.join(", ")} | ${twice.length === 0 ? "none" : twice.join(", ")} |`)
 }
-console.log("\nThe other loops save nothing by themselves: a run that was killed starts again from its messages.")
+console.log("\nThe other loops save nothing unless their host does: a run that was killed starts again from the messages that the host kept.")
 
 const { stdout } = await run(NODE, ["--version"])
 console.log(

@@ -1,11 +1,9 @@
 import * as z from "zod"
 import type * as wire from "../wire/checklist.ts"
-import { parse, parseSaved } from "./checking.ts"
 import { LlmCall } from "./effect.ts"
 import { Count, exact, type Schema, type Tagged, Timestamp } from "./json.ts"
 import { LlmMessage, TokenUsage } from "./llm.ts"
 import { Message } from "./message.ts"
-import { Response } from "./response.ts"
 
 /** The status of an item of a checklist. */
 export type ItemStatus = wire.ItemStatus
@@ -244,14 +242,3 @@ export const JudgeCheckpoint: Tagged<JudgeCheckpoint> = exact(
     evaluation: Evaluation,
   }),
 )
-
-export type JudgeValidation = wire.JudgeValidation
-
-/** Checks every value from outside for a judge against its schema. */
-export const judgeValidation: JudgeValidation = {
-  policy: (value) => parse(ChecklistPolicy, value, "invalid_config", "checklist policy"),
-  turn: (value) => parse(JudgedTurn, value, "invalid_start", "turn to judge"),
-  response: (value) => parse(Response, value, "invalid_response", "response"),
-  checkpoint: (value) => parseSaved(JudgeCheckpoint, value, "judge's checkpoint"),
-  state: (value) => parseSaved(ChecklistState, value, "checklist's state"),
-}

@@ -1,4 +1,8 @@
 /** One zod schema per wire value; each name is the schema and, as a type, what it parses to. `z.toJSONSchema` works on all. */
+export { judgeValidation } from "../checks/judge.ts"
+export { journalValidation } from "../checks/records.ts"
+export { wireValidation } from "../checks/validation.ts"
+export type { JudgeValidation } from "../wire/checklist.ts"
 export { DriverAction, OnEmpty } from "./action.ts"
 export {
   ApprovalGrant,
@@ -31,8 +35,6 @@ export {
   Judgement,
   JudgeReason,
   JudgeState,
-  type JudgeValidation,
-  judgeValidation,
   PauseReason,
 } from "./checklist.ts"
 export { CHECKPOINT_FORMAT, CHECKPOINT_VERSION, TurnCheckpoint } from "./checkpoint.ts"
@@ -136,4 +138,3 @@ export {
   ToolOutput,
   ToolSpec,
 } from "./tool.ts"
-export { journalValidation, wireValidation } from "./validation.ts"

@@ -1,16 +1,12 @@
 import * as z from "zod"
 import type * as wire from "../wire/thread.ts"
+import { THREAD_FORMAT, THREAD_VERSION } from "../wire/thread.ts"
 import { Outcome } from "./event.ts"
 import { GoalCommand, TurnOrigin } from "./goal.ts"
 import { Count, exact, Json, type Tagged, Timestamp } from "./json.ts"
 import { TokenUsage } from "./llm.ts"
 import { HistoryRecord, Message } from "./message.ts"
 import { ToolSpec } from "./tool.ts"
-
-/** Identifies the log of a thread among other files. */
-export const THREAD_FORMAT = "turn-machine/thread"
-/** Raised when this version would misread an older log. */
-export const THREAD_VERSION = 1
 
 const at = Timestamp
 

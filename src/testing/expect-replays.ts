@@ -1,9 +1,9 @@
+import { journalValidation } from "../checks/records.ts"
 import { type Difference, ReplayDivergence, type ReplayErrorCode } from "../errors.ts"
 import type { Json } from "../json.ts"
 import type { TurnConfig } from "../machine/config.ts"
 import { type Journal, readJournal } from "../replay/journal.ts"
 import { type ReplayReport, type VerifyOptions, verifyReplay } from "../replay/verify.ts"
-import { journalValidation } from "../schemas/validation.ts"
 import type { JournalRecord } from "../wire/journal.ts"
 import { shown } from "./difference.ts"
 

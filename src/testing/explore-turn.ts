@@ -1,3 +1,4 @@
+import { wireValidation } from "../checks/validation.ts"
 import { checkedConfig, completeConfig, type TurnConfig } from "../machine/config.ts"
 import type { ProtocolDriver } from "../machine/driver.ts"
 import { errorEvent, stopped } from "../machine/terminal.ts"
@@ -5,7 +6,6 @@ import { type ResponseType, TRANSITIONS } from "../machine/transitions.ts"
 import type { StateName } from "../machine/turn.ts"
 import { userMessage } from "../machine/user-message.ts"
 import { chatProjector } from "../projectors/chat.ts"
-import { wireValidation } from "../schemas/validation.ts"
 import { TurnMachine } from "../validated-turn-machine.ts"
 import type { TurnStart } from "../wire/config.ts"
 import type { AnswerableEffect, ToolCalls } from "../wire/effect.ts"
@@ -13,7 +13,8 @@ import type { Outcome } from "../wire/event.ts"
 import type { Response } from "../wire/response.ts"
 import { LAWS, LawError } from "./laws.ts"
 import { partialAnswer, possibleAnswers, possibleRedirections } from "./possible-answers.ts"
-import { type CheckedStep, type DriverLaw, type GivenInput, keyOf, type Reached, StepChecker, type StepLaw, StepLawError } from "./step-checker.ts"
+import { exploreStates, inputsTo, type Place } from "./state-space.ts"
+import { type CheckedStep, type DriverLaw, type GivenInput, keyOf, StepChecker, type StepLaw, StepLawError } from "./step-checker.ts"
 import type { TestedMachine, TestedMachineClass, TurnInput } from "./turn-input.ts"
 import { type DriverCall, watchDriver } from "./watched-driver.ts"
 import { ExplorationError } from "./witness.ts"
@@ -115,23 +116,17 @@ export function exploreTurn(options: ExploreTurnOptions): Exploration {
 
 const DEFAULT_BOUNDS: Required<ExploreBounds> = { iterations: 2, calls: 2, deliveries: 1, redirects: 0, depth: 100, states: 20_000 }
 
-/** A state that was reached, and the shortest way to it. */
-interface Place {
-  readonly from: Place | undefined
-  /** The input that led here. Absent: the start. */
-  readonly input: GivenInput | undefined
-  readonly depth: number
+/** A state, with what its bounds count on the way there. */
+interface Explored {
+  readonly step: CheckedStep
   /** The number of deliveries on the way that were not empty. */
   readonly deliveries: number
   /** The number of redirections on the way. */
   readonly redirects: number
 }
 
-/** A state whose inputs are still to be given. */
-interface Open {
-  readonly place: Place
-  readonly reached: Reached
-}
+/** The way to a state. */
+type Way = Place<GivenInput>
 
 class Explorer {
   readonly #options: ExploreTurnOptions
@@ -139,12 +134,10 @@ class Explorer {
   readonly #start: TurnStart
   readonly #checker: StepChecker
 
-  readonly #states = new Set<string>()
-  #open: Open[] = []
+  #states = 0
   readonly #rows = new Map<string, { times: number; readonly next: Set<StateName> }>()
   readonly #outcomes = new Map<string, number>()
   readonly #cutOff = new Map<keyof ExploreBounds, number>()
-  #transitions = 0
 
   constructor(options: ExploreTurnOptions) {
     this.#options = options
@@ -167,38 +160,38 @@ class Explorer {
 
   explore(): Exploration {
     const path = this.#options.path?.filter((input): input is GivenInput => input.type !== "poll")
-    this.#step(undefined, undefined)
-    // One level after the other, so that the way to each state is a shortest one.
-    while (this.#open.length > 0) {
-      const level = this.#open
-      this.#open = []
-      for (const open of level) this.#expand(open, path)
-    }
-    return this.#result()
+    const { transitions } = exploreStates<Explored, GivenInput>({
+      start: () => this.#step(undefined, undefined, undefined),
+      key: ({ step, deliveries, redirects }) => `${deliveries} ${redirects} ${keyOf(step)}`,
+      inputs: (explored, place) => {
+        const machine = withPath(place, undefined, () => this.#checker.enter(explored.step.reached))
+        return path === undefined ? this.#inputs(explored, place, machine) : path.slice(place.depth, place.depth + 1)
+      },
+      next: (explored, input, place) => this.#step(explored, input, place),
+      found: ({ step }) => {
+        this.#states += 1
+        this.#countOutcome(step)
+      },
+    })
+    return this.#result(transitions)
   }
 
-  /** Gives a state every input that it may get; with a `path`, only the next one of that. */
-  #expand({ place, reached }: Open, path: readonly GivenInput[] | undefined): void {
-    const machine = withPath(place, undefined, () => this.#checker.enter(reached))
-    const inputs = path === undefined ? this.#inputs(place, machine) : path.slice(place.depth, place.depth + 1)
-    for (const input of inputs) this.#step(place, input)
-  }
-
-  #inputs(place: Place, machine: TestedMachine): readonly GivenInput[] {
+  /** Returns every input that a state may get. */
+  #inputs(explored: Explored, { depth }: Way, machine: TestedMachine): readonly GivenInput[] {
     const bounds = this.#bounds
     const { outstanding, iteration } = machine
     if (machine.done) return []
-    if (this.#states.size >= bounds.states) return this.#cut("states")
-    if (place.depth >= bounds.depth) return this.#cut("depth")
+    if (this.#states >= bounds.states) return this.#cut("states")
+    if (depth >= bounds.depth) return this.#cut("depth")
     if (iteration - (this.#start.iterationOffset ?? 0) > bounds.iterations) return this.#cut("iterations")
     if (outstanding?.type === "tool_calls" && openCallsOf(outstanding) > bounds.calls) return this.#cut("calls")
     const answers = outstanding === undefined ? [] : this.#answers(outstanding)
-    const given = place.deliveries < bounds.deliveries ? answers : answers.filter((response) => !delivers(response))
+    const given = explored.deliveries < bounds.deliveries ? answers : answers.filter((response) => !delivers(response))
     if (given.length < answers.length) this.#cut("deliveries")
     const cancels = outstanding?.type === "llm_call" ? [...COMMANDS, CANCEL_IN_ANSWER] : COMMANDS
     const defaults = bounds.redirects === 0 ? cancels : [...cancels, ...possibleRedirections(outstanding)]
     const commands = this.#options.commands?.(machine, defaults) ?? defaults
-    const allowed = place.redirects < bounds.redirects ? commands : commands.filter(({ type }) => type !== "redirect")
+    const allowed = explored.redirects < bounds.redirects ? commands : commands.filter(({ type }) => type !== "redirect")
     if (allowed.length < commands.length) this.#cut("redirects")
     return [...given.map((response): GivenInput => ({ type: "respond", response })), ...allowed]
   }
@@ -214,19 +207,18 @@ class Explorer {
     return []
   }
 
-  /** Gives one input in the state that was entered, and remembers the state that follows if it is new. */
-  #step(from: Place | undefined, input: GivenInput | undefined): void {
-    const step = withPath(from, input, () => this.#checker.check(input))
-    if (from !== undefined) this.#transitions += 1
+  /** Gives one input in the state that was entered; without one, starts the turn. */
+  #step(from: Explored | undefined, input: GivenInput | undefined, place: Way | undefined): Explored {
+    const step = withPath(place, input, () => this.#checker.check(input))
     this.#countRow(step)
-    const deliveries = (from?.deliveries ?? 0) + (input?.type === "respond" && delivers(input.response) ? 1 : 0)
-    const redirects = (from?.redirects ?? 0) + (input?.type === "redirect" ? 1 : 0)
-    const key = `${deliveries} ${redirects} ${keyOf(step)}`
-    if (this.#states.has(key)) return
-    this.#states.add(key)
-    const { outcome } = step.after
-    const place: Place = { from, input, depth: from === undefined ? 0 : from.depth + 1, deliveries, redirects }
-    this.#open.push({ place, reached: step.reached })
+    return {
+      step,
+      deliveries: (from?.deliveries ?? 0) + (input?.type === "respond" && delivers(input.response) ? 1 : 0),
+      redirects: (from?.redirects ?? 0) + (input?.type === "redirect" ? 1 : 0),
+    }
+  }
+
+  #countOutcome({ after: { outcome } }: CheckedStep): void {
     if (outcome === undefined) return
     const name = nameOf(outcome)
     this.#outcomes.set(name, (this.#outcomes.get(name) ?? 0) + 1)
@@ -241,7 +233,7 @@ class Explorer {
     this.#rows.set(key, row)
   }
 
-  #result(): Exploration {
+  #result(transitions: number): Exploration {
     const reached: ReachedRow[] = []
     const notReached: TableRow[] = []
     for (const row of tableRows()) {
@@ -251,8 +243,8 @@ class Explorer {
     }
     const cutOff = Array.from(this.#cutOff, ([bound, states]): CutOff => ({ bound, limit: this.#bounds[bound], states }))
     return {
-      states: this.#states.size,
-      transitions: this.#transitions,
+      states: this.#states,
+      transitions,
       complete: cutOff.length === 0 && this.#options.path === undefined,
       cutOff,
       rows: { reached, notReached },
@@ -281,7 +273,7 @@ function delivers(response: Response): boolean {
 }
 
 /** Runs a check. A violation gets the path to the state, and the input that was given there. */
-function withPath<Result>(place: Place | undefined, input: GivenInput | undefined, check: () => Result): Result {
+function withPath<Result>(place: Way | undefined, input: GivenInput | undefined, check: () => Result): Result {
   try {
     return check()
   } catch (cause) {
@@ -296,10 +288,9 @@ function withPath<Result>(place: Place | undefined, input: GivenInput | undefine
 const POLL: TurnInput = { type: "poll" }
 
 /** All inputs up to a state and the one given there, each followed by polls. */
-function pathTo(place: Place | undefined, input: GivenInput | undefined): readonly TurnInput[] {
-  const inputs: TurnInput[] = input === undefined ? [] : [input, POLL]
-  for (let at = place; at?.input !== undefined; at = at.from) inputs.unshift(at.input, POLL)
-  return [POLL, ...inputs]
+function pathTo(place: Way | undefined, input: GivenInput | undefined): readonly TurnInput[] {
+  const given = [...inputsTo(place), ...(input === undefined ? [] : [input])]
+  return [POLL, ...given.flatMap((one) => [one, POLL])]
 }
 
 function tableRows(): readonly TableRow[] {

@@ -317,7 +317,9 @@ export class StepChecker {
     if (!without.includes("driver")) checkDriverErrors(where, effects)
     if (!without.includes("orphans")) for (const effect of effects) if (effect.type === "llm_call") checkOrphans(where, effect.request)
     if (!without.includes("prefix")) checkPrefix(reached.modelCalls)
-    if (without.includes("verbatim") || before === undefined || input === undefined) return
+    // What follows a side call, such as the summary of a compaction, is not part of the conversation.
+    const isSideCall = before?.outstanding?.type === "llm_call" && before.outstanding.purpose !== undefined
+    if (without.includes("verbatim") || before === undefined || input === undefined || isSideCall) return
     const answer = answerOf(input)
     if (answer === undefined) return
     checkVerbatim(where, answer.response, answer.cutOff, after.messages.slice(before.messages.length))

@@ -5,11 +5,16 @@ import type { HistoryRecord, Message } from "./message.ts"
 import type { ToolSpec } from "./tool.ts"
 import type { TokenUsage } from "./usage.ts"
 
+/** Identifies the log of a thread among other files. */
+export const THREAD_FORMAT = "turn-machine/thread"
+/** Raised when this version would misread an older log. */
+export const THREAD_VERSION = 1
+
 /** The first record of a thread's log. */
 export type ThreadHeader = {
   readonly type: "header"
-  readonly format: "turn-machine/thread"
-  readonly version: 1
+  readonly format: typeof THREAD_FORMAT
+  readonly version: typeof THREAD_VERSION
   readonly threadId: string
   /** Milliseconds since the epoch. */
   readonly at: number

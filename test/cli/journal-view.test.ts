@@ -1,4 +1,4 @@
-import { readFileSync, statSync, writeFileSync } from "node:fs"
+import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { expect, it } from "vitest"
 import type { ViewerData } from "../../src/viewer/data.ts"
@@ -78,11 +78,19 @@ it("shows all turns of a goal, in their order, with the thread's history once", 
 })
 
 it("takes the configuration of a module, and says where a file is wrong", async () => {
-  const cwd = fill(newShop().shop, { "agent.mjs": "export default 7", "notes.txt": "no journal" })
+  const cwd = fill(newShop().shop, {
+    "agent.mjs": "export default 7",
+    "thrower.mjs": "export default () => { throw new Error('no such agent') }",
+    "notes.txt": "no journal",
+  })
   await runCli(["run", "--state", "run.json"], { cwd })
   expect(await runCli(["journal", "view", "run.json", "--agent", "agent.mjs"], { cwd })).toMatchObject({
     exitCode: 2,
     stderr: expect.stringContaining("needs a default export"),
+  })
+  expect(await runCli(["journal", "view", "run.json", "--agent", "thrower.mjs"], { cwd })).toMatchObject({
+    exitCode: 2,
+    stderr: "turn-machine: The function of the module thrower.mjs of --agent threw: no such agent.\n",
   })
   expect(await runCli(["journal", "view", "notes.txt"], { cwd })).toMatchObject({ exitCode: 2, stderr: expect.stringContaining("not a journal") })
   expect(await runCli(["journal", "view"], { cwd })).toMatchObject({ exitCode: 2 })
@@ -91,4 +99,27 @@ it("takes the configuration of a module, and says where a file is wrong", async 
     stderr: expect.stringContaining("no journal in ."),
   })
   expect((await runCli(["journal", "view", "--help"], { cwd })).stdout).toContain("--redact")
+})
+
+it("shows what can be read in a folder, and says what cannot", async () => {
+  const cwd = newShop().shop
+  await runCli(["goal", "--judge", "checklist"], { cwd })
+  const folder = join(cwd, "turn-machine-goal")
+  const names = readdirSync(folder).filter((name) => /^goal\.\d+$/.test(name))
+  expect(names.length).toBeGreaterThan(1)
+  const text = readFileSync(join(folder, "goal.2"), "utf8")
+  writeFileSync(join(folder, "goal.2"), text.replace('"driver"', '"xriver"'))
+  const ran = await runCli(["journal", "view", "turn-machine-goal", "--out", "goal.html"], { cwd })
+  expect([ran.exitCode, ran.stderr]).toEqual([0, "turn-machine-goal/goal.2 cannot be read as a journal: its first record is damaged.\n"])
+  expect(dataIn(join(cwd, "goal.html")).turns.map(({ header }) => header.turnId)).not.toContain("goal.2")
+  // Given by its own path, it is an error.
+  expect(await runCli(["journal", "view", "turn-machine-goal/goal.2"], { cwd })).toMatchObject({ exitCode: 2 })
+
+  writeFileSync(join(folder, "goal.2"), text)
+  rmSync(join(folder, "goal.thread"))
+  const bare = await runCli(["journal", "view", "turn-machine-goal", "--out", "goal.html"], { cwd })
+  const others = names.length === 2 ? "1 other" : `${names.length - 1} others`
+  expect(bare.stderr).toBe(
+    `turn-machine-goal/goal.1 and ${others}: The log of its thread is not beside it, cannot be read, or does not have this turn. Pass --agent to show states and requests, too.\n`,
+  )
 })

@@ -1,4 +1,5 @@
 import { expect } from "vitest"
+import { judgeValidation } from "../../src/checks/judge.ts"
 import {
   allTerminal,
   applyJudgement,
@@ -17,15 +18,14 @@ import {
 } from "../../src/drivers/checklist/index.ts"
 import { checklistSettings } from "../../src/drivers/checklist/settings.ts"
 import { readFreeformText, readItemsText, readVerdictText } from "../../src/drivers/checklist/verdict.ts"
-import {
-  type ChecklistCommand,
-  type ChecklistGoal,
-  type ChecklistItem,
-  type ChecklistPolicy,
-  type ChecklistState,
-  type JudgeReason,
-  judgeValidation,
-  type PauseReason,
+import type {
+  ChecklistCommand,
+  ChecklistGoal,
+  ChecklistItem,
+  ChecklistPolicy,
+  ChecklistState,
+  JudgeReason,
+  PauseReason,
 } from "../../src/schemas/checklist.ts"
 import type { Json } from "../../src/schemas/json.ts"
 import type { Block, LlmRequest } from "../../src/schemas/llm.ts"

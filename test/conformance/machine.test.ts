@@ -1,4 +1,5 @@
 import { expect } from "vitest"
+import { wireValidation } from "../../src/checks/validation.ts"
 import { TurnError } from "../../src/errors.ts"
 import type { TurnConfig } from "../../src/machine/config.ts"
 import type { DriverContext, ProtocolDriver } from "../../src/machine/driver.ts"
@@ -10,7 +11,6 @@ import type { Outcome, TurnEvent } from "../../src/schemas/event.ts"
 import type { Json } from "../../src/schemas/json.ts"
 import type { Part, Role } from "../../src/schemas/message.ts"
 import type { Response } from "../../src/schemas/response.ts"
-import { wireValidation } from "../../src/schemas/validation.ts"
 import { expectSame, runSuite, type Scenario, withoutOurFields } from "./suite.ts"
 
 type ScenarioConfig = TurnConfigData & { readonly autonomous?: boolean } & {

@@ -1,3 +1,4 @@
+import { wireValidation } from "../../src/checks/validation.ts"
 import type { TurnConfig } from "../../src/machine/config.ts"
 import type { ProtocolDriver } from "../../src/machine/driver.ts"
 import { chatProjector } from "../../src/projectors/chat.ts"
@@ -7,7 +8,6 @@ import type { TurnStart } from "../../src/schemas/config.ts"
 import type { AnswerableEffect } from "../../src/schemas/effect.ts"
 import type { Response } from "../../src/schemas/response.ts"
 import type { CompletedToolCall, PendingToolCall } from "../../src/schemas/tool.ts"
-import { wireValidation } from "../../src/schemas/validation.ts"
 
 // A turn that waits for people, with every field of held calls, decisions, pending calls and records about them.
 

@@ -1,5 +1,5 @@
+import { wireValidation } from "../../src/checks/validation.ts"
 import type { TurnConfig } from "../../src/machine/config.ts"
-import { wireValidation } from "../../src/schemas/validation.ts"
 import { scriptedDriver } from "../../src/testing/scripted-driver.ts"
 import type { DriverAction } from "../../src/wire/action.ts"
 import type { TurnStart } from "../../src/wire/config.ts"

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest"
+import { wireValidation } from "../../src/checks/validation.ts"
 import { CheckpointError } from "../../src/errors.ts"
 import { readCheckpoint } from "../../src/machine/checkpoint.ts"
 import type { TurnConfig } from "../../src/machine/config.ts"
 import { TurnMachine as BareTurnMachine } from "../../src/machine/turn-machine.ts"
-import { wireValidation } from "../../src/schemas/validation.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import {
   callsTools,

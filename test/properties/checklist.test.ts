@@ -1,5 +1,6 @@
 import * as fc from "fast-check"
 import { expect, test } from "vitest"
+import { judgeValidation } from "../../src/checks/judge.ts"
 import {
   allTerminal,
   applyJudgement,
@@ -9,7 +10,7 @@ import {
   newChecklistState,
   restoreChecklist,
 } from "../../src/drivers/checklist/index.ts"
-import { type ChecklistGoal, type ChecklistItem, type ChecklistState, judgeValidation } from "../../src/schemas/checklist.ts"
+import type { ChecklistGoal, ChecklistItem, ChecklistState } from "../../src/schemas/checklist.ts"
 import { check, SLOW } from "./check.ts"
 import { type Answer, answer, MOST_REQUESTS, type Step, story } from "./checklist-stories.ts"
 

@@ -1,11 +1,11 @@
 import { expect, test } from "vitest"
+import { journalValidation } from "../../src/checks/records.ts"
 import { ForkError } from "../../src/errors.ts"
 import { fork } from "../../src/replay/fork.ts"
 import { compacted, type Journal, JournalWriter, readJournal } from "../../src/replay/journal.ts"
 import { Recorder } from "../../src/replay/recorder.ts"
 import { replay, resume } from "../../src/replay/replay.ts"
 import type { Response } from "../../src/schemas/response.ts"
-import { journalValidation } from "../../src/schemas/validation.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { CONFIG, journalOf, recordTurn, START } from "./support.ts"
 

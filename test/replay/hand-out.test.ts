@@ -1,4 +1,5 @@
 import { expect, test } from "vitest"
+import { journalValidation } from "../../src/checks/records.ts"
 import type { CompleteTurnConfig } from "../../src/machine/config.ts"
 import { TurnMachine } from "../../src/machine/turn-machine.ts"
 import { readJournal } from "../../src/replay/journal.ts"
@@ -6,7 +7,6 @@ import { Recorder } from "../../src/replay/recorder.ts"
 import { replay } from "../../src/replay/replay.ts"
 import { verifyReplay } from "../../src/replay/verify.ts"
 import type { Effect } from "../../src/schemas/effect.ts"
-import { journalValidation } from "../../src/schemas/validation.ts"
 import { answerOf, CONFIG as BASE, START } from "./support.ts"
 
 // What a host does to an effect after it was handed out does not change the fingerprint or the recorded effect.

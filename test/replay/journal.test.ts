@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest"
+import { journalValidation } from "../../src/checks/records.ts"
 import { JournalError } from "../../src/errors.ts"
 import { compacted, type Journal, type JournalMigrations, JournalWriter, journalLines, readJournal } from "../../src/replay/journal.ts"
 import { Recorder } from "../../src/replay/recorder.ts"
 import type { JournalRecord } from "../../src/schemas/journal.ts"
-import { journalValidation } from "../../src/schemas/validation.ts"
 import { CONFIG, recordTurn } from "./support.ts"
 
 const { text } = recordTurn(2, { snapshotEveryRecords: 4 })

@@ -19,7 +19,7 @@ describe("a worker with the machine, runTurn and one tool", () => {
 
   test("has no schemas of this package, no driver and nothing that is imported", () => {
     expect(
-      made.modules.filter((path) => /^src\/(?:schemas|drivers|projectors|cli|testing|hosts\/(?:node|journal|thread|models))\//.test(path)),
+      made.modules.filter((path) => /^src\/(?:schemas|checks|drivers|projectors|cli|testing|hosts\/(?:node|journal|thread|models))\//.test(path)),
     ).toEqual([])
     expect(made.imports).toEqual([])
   })
@@ -30,6 +30,15 @@ test("a worker whose tools have no zod schema does not bundle zod", async () => 
   const { gzipBytes, modules } = await bundle(program)
   expect(modules.filter((path) => path.startsWith("zod/"))).toEqual([])
   expect(gzipBytes).toBeLessThan(41_000)
+})
+
+test("the machine with its checks, journals and threads bundle no zod and no schema", async () => {
+  const program = ["", "/hosts/journal", "/hosts/thread", "/hosts/child", "/hosts/approval"]
+    .map((path) => `export * from "turn-machine${path}"`)
+    .join("\n")
+  const { modules } = await bundle(program)
+  expect(modules).toContain("src/checks/generated/turn.ts")
+  expect(modules.filter((path) => /^(?:zod|src\/schemas)\//.test(path))).toEqual([])
 })
 
 test("with the named `z`, esbuild adds every language", async () => {

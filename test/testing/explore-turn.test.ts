@@ -1,11 +1,5 @@
 import { describe, expect, test } from "vitest"
-import { approvalDriver } from "../../src/drivers/approval/driver.ts"
-import type { ApprovalPolicy } from "../../src/drivers/approval/policy.ts"
 import { chatDriver } from "../../src/drivers/chat.ts"
-import { codeDriver } from "../../src/drivers/code.ts"
-import { goalInputEvent } from "../../src/drivers/goal/deliveries.ts"
-import { goalDriver } from "../../src/drivers/goal/driver.ts"
-import { readGoal } from "../../src/drivers/goal/history.ts"
 import { wrapDriver } from "../../src/drivers/wrap-driver.ts"
 import { ProtocolError } from "../../src/errors.ts"
 import type { DriverContext, ProtocolDriver } from "../../src/machine/driver.ts"
@@ -16,224 +10,19 @@ import type { LlmRequest, OutputPart } from "../../src/schemas/llm.ts"
 import type { Message, Part } from "../../src/schemas/message.ts"
 import type { Response } from "../../src/schemas/response.ts"
 import { answerTo } from "../../src/testing/answers.ts"
-import { type Exploration, type ExploreTurnOptions, exploreTurn } from "../../src/testing/explore-turn.ts"
+import { type ExploreTurnOptions, exploreTurn } from "../../src/testing/explore-turn.ts"
 import { possibleAnswers } from "../../src/testing/possible-answers.ts"
 import type { ExploredStep } from "../../src/testing/step-checker.ts"
-import type { TestedMachine, TestedMachineClass } from "../../src/testing/turn-input.ts"
+import type { TestedMachineClass } from "../../src/testing/turn-input.ts"
 import { ExplorationError } from "../../src/testing/witness.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
-import { LANE } from "../lane.ts"
 import { REQUEST } from "./turns.ts"
-
-const FULL = LANE !== "fast"
-const DEEP = LANE === "deep"
-const MINUTES = 600_000
-
-/** The rows that were reached, with the states that followed, as lines. */
-function reachedRows({ rows }: Exploration): readonly string[] {
-  return rows.reached.map(({ state, response, next }) => `${state} × ${response} → ${next.join(", ")}`)
-}
-
-function missedRows({ rows }: Exploration): readonly string[] {
-  return rows.notReached.map(({ state, response }) => `${state} × ${response}`)
-}
 
 function says(effect: AnswerableEffect, ...parts: readonly OutputPart[]): Response {
   const text = parts.map((part) => (part.type === "text" ? part.text : "")).join("")
   const usage = { inputTokens: 1, cachedInputTokens: 0, outputTokens: 1, reasoningTokens: 0 }
   return answerTo(effect, { llm: { ok: true, response: { text, parts, usage, terminalReason: "stop" } } })
 }
-
-type Explored = readonly [name: string, driver: ProtocolDriver, more: Partial<ExploreTurnOptions>]
-
-const REDIRECTED = { iterations: 1, deliveries: 0, redirects: 1 }
-
-const IN_FULL_LANE: readonly Explored[] = [
-  // A batch of two held calls has ten times as many states as one.
-  ["approval", approvalDriver(chatDriver(), { policy: () => ({ hold: {} }) }), { bounds: { ...REDIRECTED, calls: DEEP ? 2 : 1 } }],
-  ["chat, synced", chatDriver(), { config: { syncExecutionSurface: true } }],
-]
-
-describe("the drivers of this package follow the laws in every state of a small turn", () => {
-  test(
-    "the chat driver",
-    () => {
-      const explored = exploreTurn({ driver: chatDriver(), bounds: { iterations: FULL ? 2 : 1 } })
-      expect(reachedRows(explored)).toEqual([
-        "waiting_llm × llm_complete → finished, waiting_checkpoint, waiting_tools",
-        `waiting_tools × tool_results → ${FULL ? "finished, waiting_checkpoint, waiting_tools" : "finished, waiting_tools"}`,
-        "waiting_tools × tool_pending → waiting_tools",
-        "waiting_checkpoint × checkpoint_delivery → finished, prepare_iteration",
-      ])
-      expect(missedRows(explored)).toEqual([
-        ...["waiting_execution_surface × execution_surface_synced", "waiting_tools × tool_decisions", "waiting_exec × exec_result"],
-      ])
-      expect(Object.keys(explored.outcomes)).toEqual([
-        ...["finished assistant_message", "finished tool_value", "stopped cancelled", "stopped incomplete", "stopped max_iterations"],
-        ...["stopped plugin_abort", "stopped provider_error", "stopped runtime_error"],
-      ])
-      expect(explored.states).toBeGreaterThan(FULL ? 4000 : 150)
-    },
-    MINUTES,
-  )
-
-  test(
-    "the approval driver, over every decision about calls that are held, alone and beside free ones",
-    () => {
-      const oneOfTwo = (callId: string): boolean => callId.endsWith("_1")
-      const heldCalls: readonly (readonly [isHeld: (callId: string) => boolean, calls: number])[] = [
-        [() => true, DEEP ? 2 : 1],
-        ...(FULL ? [[oneOfTwo, 2] as const] : []),
-      ]
-      for (const [isHeld, calls] of heldCalls) {
-        const policy: ApprovalPolicy = ({ callId }) => (isHeld(callId) ? { hold: {} } : "run")
-        const explored = exploreTurn({
-          driver: approvalDriver(chatDriver(), { policy }),
-          bounds: { iterations: 1, calls },
-          laws: {
-            "a held call may run only after an approval or an edit": ({ after }) => {
-              const { state } = after.turn.position
-              if (state.type !== "waiting_tools" || after.outstanding?.type !== "tool_calls") return undefined
-              const decided = state.decided.toArray().filter(({ decision }) => decision === "approve" || decision === "edit")
-              const allowed = new Set(decided.map(({ requestId }) => requestId))
-              const found = after.outstanding.calls.find(({ callId }) => isHeld(callId) && !allowed.has(`${state.outstanding.id}:${callId}`))
-              return found === undefined ? undefined : `${found.callId} may run`
-            },
-          },
-        })
-        expect(reachedRows(explored)).toContain("waiting_tools × tool_decisions → finished, waiting_tools")
-        expect(explored.cutOff.map(({ bound }) => bound)).toEqual(["deliveries"])
-        expect(explored.states).toBeGreaterThan(calls === 2 ? 500 : 100)
-      }
-    },
-    MINUTES,
-  )
-
-  test.each<Explored>([
-    ["chat", chatDriver(), {}],
-    [
-      "code",
-      codeDriver(),
-      {
-        without: ["verbatim"],
-        answers: (effect, defaults) =>
-          effect.type === "llm_call" ? ["Hm.\n```ts\nf()\n```", "Done."].map((text) => says(effect, { type: "text", text })) : defaults,
-      },
-    ],
-    ["goal", goalDriver(chatDriver(), { threadId: "t", turnId: "t1", startedAt: 0 }), {}],
-    ...(FULL ? IN_FULL_LANE : []),
-  ])(
-    "the %s driver, redirected in every state",
-    (_name, driver, more) => {
-      const redirected = new Map<string, Set<string>>()
-      const explored = exploreTurn({
-        driver,
-        bounds: { ...REDIRECTED, calls: FULL ? 2 : 1 },
-        ...more,
-        laws: {
-          "a redirected turn leaves what it waited for, and has the message once more": ({ input, before, after }) => {
-            if (input?.type !== "redirect" || before === undefined) return undefined
-            redirected.set(before.state, (redirected.get(before.state) ?? new Set()).add(after.state))
-            if (after.outstanding !== undefined && after.outstanding.id === before.outstanding?.id)
-              return `it still waits for ${after.outstanding.id}`
-            const times = (turn: TestedMachine): number => turn.messages.filter(({ id }) => id === "redirected").length
-            if (times(after) !== times(before) + 1) return `the message is there ${times(after)} times`
-            return before.messages.every((message, index) => after.messages[index] === message) ? undefined : "what was said has changed"
-          },
-        },
-      })
-      expect([...redirected.keys()]).toEqual(expect.arrayContaining(["waiting_llm", "waiting_checkpoint"]))
-      for (const next of redirected.values()) expect([...next].every((state) => state !== "waiting_tools" && state !== "waiting_exec")).toBe(true)
-      expect(explored.cutOff.map(({ bound }) => bound)).toContain("redirects")
-    },
-    MINUTES,
-  )
-
-  test("the chat driver, with prompt and tools from the host and every delivery", () => {
-    const explored = exploreTurn({
-      driver: chatDriver(),
-      config: { syncExecutionSurface: true, maxIterations: 1 },
-      bounds: { calls: FULL ? 1 : 0, deliveries: 9 },
-    })
-    expect(explored).toMatchObject({ complete: true, cutOff: [] })
-    expect(reachedRows(explored)[0]).toBe("waiting_execution_surface × execution_surface_synced → finished, prepare_iteration")
-    expect(missedRows(explored)).toEqual([
-      ...(FULL ? [] : ["waiting_tools × tool_results"]),
-      "waiting_tools × tool_decisions",
-      ...(FULL ? [] : ["waiting_tools × tool_pending"]),
-      "waiting_exec × exec_result",
-    ])
-  })
-
-  test(
-    "the code driver",
-    () => {
-      const block = "Look:\n```js\nprint(1)\n```"
-      const code = [block, `${block}\nIt prints 1.\n\`\`\`js\nprint(2)\n\`\`\``, "```js\nprint(1)"]
-      const explored = exploreTurn({
-        driver: codeDriver(),
-        bounds: { iterations: FULL ? 2 : 1, calls: 0 },
-        answers: (effect, defaults) =>
-          effect.type === "llm_call" ? [...defaults, ...code.map((text) => says(effect, { type: "text", text }))] : defaults,
-        without: ["verbatim"], // It drops what follows the code.
-        laws: {
-          "the transcript keeps the answer up to the closing fence of its code, and an answer without code as a whole": ({
-            input,
-            before,
-            after,
-          }) => {
-            if (before === undefined || input?.type !== "respond" || input.response.type !== "llm_complete" || !input.response.result.ok)
-              return undefined
-            const { text } = input.response.result.response
-            const stored = after.messages.slice(before.messages.length).flatMap(({ role, parts }) => (role === "assistant" ? parts : []))
-            const kept = stored.map((part) => (part.type === "text" ? part.text : "")).join("")
-            return kept === (text.startsWith(block) ? block : text) ? undefined : `of ${JSON.stringify(text)} it keeps ${JSON.stringify(kept)}`
-          },
-        },
-      })
-      expect(reachedRows(explored)).toEqual([
-        "waiting_llm × llm_complete → finished, waiting_checkpoint, waiting_exec",
-        "waiting_exec × exec_result → finished, waiting_checkpoint",
-        "waiting_checkpoint × checkpoint_delivery → finished, prepare_iteration",
-      ])
-      expect(missedRows(explored)).toEqual([
-        ...["waiting_execution_surface × execution_surface_synced", "waiting_tools × tool_results"],
-        ...["waiting_tools × tool_decisions", "waiting_tools × tool_pending"],
-      ])
-      expect(Object.keys(explored.outcomes)).toContain("finished submitted_value")
-    },
-    MINUTES,
-  )
-
-  test(
-    "the goal driver",
-    () => {
-      const goal = (effect: AnswerableEffect, toolName: string, args: object): Response =>
-        says(effect, { type: "tool_call", callId: `goal_${effect.id}`, toolName, inputJson: JSON.stringify(args) })
-      const set = goalInputEvent("thread", { type: "command", at: 2000, turnId: "turn", command: { type: "set", objective: "sink" } })
-      const explored = exploreTurn({
-        driver: goalDriver(chatDriver(), { threadId: "thread", turnId: "turn", startedAt: 1000 }),
-        bounds: { iterations: FULL ? 2 : 1, calls: 1 },
-        answers: (effect, defaults) => {
-          if (effect.type === "llm_call")
-            return [...defaults, goal(effect, "create_goal", { objective: "swim" }), goal(effect, "update_goal", { status: "complete" })]
-          return effect.type === "checkpoint" ? [...defaults, answerTo(effect, { delivery: { events: [set] } })] : defaults
-        },
-        laws: {
-          "a turn never charges more than it used": ({ after }) => {
-            const charged = readGoal(after.turn.record.events, "thread").state.turn?.reported
-            return (charged?.inputTokens ?? 0) <= after.usage.inputTokens ? undefined : `${charged?.inputTokens} of ${after.usage.inputTokens} tokens`
-          },
-        },
-      })
-      expect(missedRows(explored)).toEqual([
-        ...["waiting_execution_surface × execution_surface_synced", "waiting_tools × tool_decisions", "waiting_exec × exec_result"],
-      ])
-      expect(Object.keys(explored.outcomes)).toContain("finished tool_value")
-    },
-    MINUTES,
-  )
-})
 
 /** The chat driver, with some callbacks changed. */
 function changed(patch: Omit<Parameters<typeof wrapDriver>[1], "name">): ProtocolDriver {
@@ -531,6 +320,8 @@ const BREACHES: readonly Breach[] = [
   ],
 ]
 
+const ENDED = { type: "stopped", stop: { type: "plugin_abort" } } as const
+
 describe("a law that is broken gives the shortest inputs that lead there", () => {
   test.each(BREACHES)("%s: %s", (_what, law, inputs, message, options) => {
     const error = violationOf(options())
@@ -688,4 +479,16 @@ test("the default answers have every reason for which an answer may end, and the
     "unknown",
   ])
   expect(new Set(answers.map((answer) => JSON.stringify(answer))).size).toBe(answers.length)
+})
+
+test("the answer to a side call need not be in the transcript", () => {
+  const side: ProtocolDriver = changed({
+    prepareIteration: (next, context) =>
+      next(context).map((action) => (action.type === "start_llm" && context.messages.length === 1 ? { ...action, purpose: "title" } : action)),
+    onLlmComplete: (next, context, waiting, response, streamed) =>
+      waiting.outstanding.purpose === undefined ? next(context, waiting, response, streamed) : [{ type: "finish", outcome: ENDED }],
+    onLlmCutOff: () => [{ type: "finish", outcome: ENDED }],
+  })
+  const bounds = { iterations: 1, calls: 0, deliveries: 0 }
+  expect(Object.keys(exploreTurn({ driver: side, bounds }).outcomes)).toContain("stopped plugin_abort")
 })

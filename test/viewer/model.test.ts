@@ -1,14 +1,16 @@
 import { describe, expect, it } from "vitest"
+import type { Json } from "../../src/json.ts"
 import { readJournal } from "../../src/replay/journal.ts"
 import type { ViewedThread, ViewerData } from "../../src/viewer/data.ts"
 import { goalBudget, turnBudget } from "../../src/viewer/model/budget.ts"
 import { itemsOverTurns } from "../../src/viewer/model/checklist.ts"
 import { edgesOf } from "../../src/viewer/model/diagram.ts"
 import { dataText, pageOf } from "../../src/viewer/model/embed.ts"
-import { branchesOf, forkCommands, sideBySide } from "../../src/viewer/model/forks.ts"
+import { branchesOf, commandsAfterFork, forkCommands, sideBySide } from "../../src/viewer/model/forks.ts"
 import { bytes, count, dollars, duration, short } from "../../src/viewer/model/format.ts"
 import { inertLine, inertPieces } from "../../src/viewer/model/inert.ts"
 import { readLink, START, writeLink } from "../../src/viewer/model/link.ts"
+import { laneGroups } from "../../src/viewer/model/nested.ts"
 import { redacted } from "../../src/viewer/model/redact.ts"
 import { requestDiff, tokensRead } from "../../src/viewer/model/request-diff.ts"
 import { isShown, rowsOf, Search, visibleRange } from "../../src/viewer/model/rows.ts"
@@ -386,6 +388,28 @@ describe("checklist", () => {
   })
 })
 
+describe("children", () => {
+  it("have lanes below their parent once, also where journals say that each is the other's child", () => {
+    const of = (turnId: string, parent: string) => {
+      const turn = viewed(TEXT)
+      return { ...turn, header: { ...turn.header, turnId, parent: { turnId: parent, effectId: 2, callId: "c", depth: 1 } } }
+    }
+    const journals = Array.from({ length: 40 }, (_, index) => (index % 2 === 0 ? of("a", "b") : of("b", "a")))
+    const data: ViewerData = { title: "", threads: [], turns: journals }
+    const views = journals.map((_, index) => new TurnView(data, index))
+    const groups = laneGroups(views, views[0] as TurnView)
+    // Model calls and tools of each journal.
+    expect(groups.length).toBe(80)
+    expect(groups.map(({ turn, depth }) => [turn, depth]).slice(0, 5)).toEqual([
+      [0, 0],
+      [0, 0],
+      [1, 1],
+      [1, 1],
+      [2, 2],
+    ])
+  })
+})
+
 describe("forks", () => {
   const turn = (turnId: string, from?: string, record = 5): { readonly header: typeof header } => ({
     header: { ...header, turnId, ...(from !== undefined && { forkedFrom: { turnId: from, record } }) },
@@ -412,6 +436,13 @@ describe("forks", () => {
       "turn-machine journal fork 'my run.json' --at 5 --out fork.json --text \"…\"",
       "turn-machine journal show 'my run.json' --record 5 > answer.json\nturn-machine journal fork 'my run.json' --at 5 --out fork.json --answer-file answer.json",
     ])
+  })
+
+  it("are resumed by the program that wrote them", () => {
+    const compare = "turn-machine journal view run.json fork.json"
+    const commands = (meta: Json) => commandsAfterFork("run.json", { meta }).map(({ command }) => command)
+    expect(commands({ format: "turn-machine/run", version: 2 })).toEqual(["turn-machine resume fork.json", compare])
+    expect([commands({ format: "other" }), commands(null)]).toEqual([[compare], [compare]])
   })
 
   it("share the records before the first difference", () => {

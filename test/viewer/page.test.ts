@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { approvalDriver } from "../../src/drivers/approval/index.ts"
 import { readJournal } from "../../src/replay/journal.ts"
 import type { ViewedThread, ViewerData } from "../../src/viewer/data.ts"
-import { redacted } from "../../src/viewer/model/redact.ts"
+import { redactedPage } from "../../src/viewer/model/redact.ts"
 import { storedSteps } from "../../src/viewer/model/stored-steps.ts"
 import { TurnReplay } from "../../src/viewer/model/turn-replay.ts"
 import type { HistoryRecord } from "../../src/wire/message.ts"
@@ -78,7 +78,12 @@ function family(): ViewerData {
       } as never,
     },
   }
-  const forked = { ...fork, agent: AGENT, header: { ...fork.header, forkedFrom: { turnId: "turn-1", record: 5 } } }
+  const forked = {
+    ...fork,
+    entries: fork.entries.slice(0, -1),
+    agent: AGENT,
+    header: { ...fork.header, forkedFrom: { turnId: "turn-1", record: 5 } },
+  }
   const below = {
     ...child,
     agent: AGENT,
@@ -122,7 +127,7 @@ describe("the viewer's page", () => {
     await page.keyboard.press("k")
     await expect.poll(() => new URL(page.url()).hash).toBe("#record=2")
     const detail = page.locator(".detail")
-    await expect.poll(() => detail.innerText()).toContain("waiting llm → waiting tools · iteration 1")
+    await expect.poll(() => detail.innerText()).toContain("waiting_llm → waiting_tools · iteration 1")
     await expect.poll(() => detail.locator(".edge.taken").count()).toBe(1)
     await expect.poll(() => detail.innerText()).toContain("start_tools: look, note")
     await expect.poll(() => detail.innerText()).toContain("History gains 1 record")
@@ -168,6 +173,9 @@ describe("the viewer's page", () => {
     await expect.poll(() => page.getByText("previous, next turn").count()).toBe(0)
     await page.getByRole("button", { name: "Budget" }).click()
     await expect.poll(() => page.locator(".budget").innerText()).toContain("180 tokens")
+    // Searching from there leads to the records.
+    await page.keyboard.press("/")
+    await expect.poll(() => page.evaluate(() => document.activeElement?.getAttribute("type"))).toBe("search")
     expect(faults).toEqual([])
     await page.close()
   })
@@ -198,6 +206,8 @@ describe("the viewer's page", () => {
         expect(text).toContain("leaves goal.1 at record 5")
         expect(text).toContain("4 records are the same in both.")
         expect(text).toContain("Another way.")
+        // Its colour says that it has not ended.
+        expect(await page.locator(".branch.shown circle.warn").count()).toBe(1)
       }
       if (hash === "#record=3") {
         expect(await page.locator(".turns li").allInnerTexts()).toEqual([
@@ -206,12 +216,7 @@ describe("the viewer's page", () => {
           expect.stringContaining("fork.json"),
         ])
         // The child is below its parent in the timeline, too.
-        expect(
-          await page
-            .locator(".lane-label")
-            .allInnerTexts()
-            .catch(() => []),
-        ).toBeDefined()
+        expect(await page.locator(".lane-label").allTextContents()).toEqual(["model", "tools", "↳ c0-0", "tools"])
         await page.keyboard.press("]")
         await expect.poll(() => new URL(page.url()).hash).toBe("#turn=2")
         await page.keyboard.press("t")
@@ -279,14 +284,14 @@ describe("the viewer's page", () => {
     const journal = readJournal(text)
     const stored = { ...viewed(text, "stored.json"), steps: storedSteps(new TurnReplay(journal, config), journal) }
     const bare = { ...viewed(text, "bare.json"), note: "The driver approval(chat) is not known here." }
-    const data = { ...redacted<ViewerData>({ title: "both", threads: [], turns: [stored, bare] }), redacted: true } as const
+    const data = redactedPage({ title: "both", threads: [], turns: [stored, bare] })
     const { page, faults } = await browser.show(data, { hash: "#record=2" })
     await page.getByText("replays", { exact: true }).waitFor()
     await page.getByText("redacted", { exact: true }).waitFor()
-    await expect.poll(() => page.locator(".detail").innerText()).toContain("waiting llm → waiting tools")
+    await expect.poll(() => page.locator(".detail").innerText()).toContain("waiting_llm → waiting_tools")
     expect(await page.content()).not.toContain("Answer 0")
     await page.keyboard.press("]")
-    await page.getByText("Recorded facts only.").waitFor()
+    await page.getByText("Recorded facts only. The driver approval(chat) is not known here.").waitFor()
     await page.getByText("not replayed", { exact: true }).waitFor()
     expect(faults).toEqual([])
     await page.close()

@@ -1,6 +1,6 @@
+import { journalValidation } from "../../checks/records.ts"
 import { readJournalParts } from "../../hosts/journal/parts.ts"
 import type { JournalStore } from "../../hosts/journal/store.ts"
-import { journalValidation } from "../../schemas/validation.ts"
 import type { ExternalCall, HeldCall } from "../../wire/approval.ts"
 import { callName } from "../approvals/commands.ts"
 import { heldLine } from "../approvals/held-lines.ts"

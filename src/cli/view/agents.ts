@@ -40,9 +40,19 @@ export async function loadAgent(word: string, cwd: string): Promise<GivenAgent> 
       `The module ${shown} of --agent needs a default export: the turn's configuration, or a function of the header that returns it.`,
     )
   return (header) => {
-    const config = (typeof given === "function" ? given(header) : given) as TurnConfig | undefined
+    const config = (typeof given === "function" ? calledWith(given as (header: JournalHeader) => unknown, header, shown) : given) as
+      | TurnConfig
+      | undefined
     if (config !== undefined) checkDriver(config.driver)
     return config
+  }
+}
+
+function calledWith(given: (header: JournalHeader) => unknown, header: JournalHeader, shown: string): unknown {
+  try {
+    return given(header)
+  } catch (error) {
+    throw new CliError(`The function of the module ${shown} of --agent threw: ${oneLine(error instanceof Error ? error.message : String(error))}.`)
   }
 }
 
@@ -68,6 +78,10 @@ export function knowledgeOf(found: FoundJournal, given: GivenAgent | undefined, 
       const { data, unknown } = recoveredData(journal)
       return computed(found, { ...data, driver: codeDriver(), projector: chatProjector }, unknown)
     }
+    if (agent === undefined && header.driver.name.startsWith("goal(") && found.thread?.begun.has(header.turnId) !== true)
+      return {
+        note: "The log of its thread is not beside it, cannot be read, or does not have this turn. Pass --agent to show states and requests, too.",
+      }
     if (agent === undefined)
       return { note: `The driver ${oneLine(header.driver.name)} is not known here. Pass --agent to show states and requests, too.` }
     const { model } = agent.data
@@ -75,7 +89,8 @@ export function knowledgeOf(found: FoundJournal, given: GivenAgent | undefined, 
     return { ...known, ...(isRedacted ? computed(found, configOf(agent), agent.unknown) : { agent }) }
   } catch (error) {
     if (!(error instanceof TurnError || error instanceof TypeError)) throw error
-    return { note: oneLine(error.message) }
+    // A message may quote what is in the journal.
+    return { note: isRedacted ? `The turn cannot be replayed: ${error instanceof TurnError ? error.code : error.name}.` : oneLine(error.message) }
   }
 }
 

@@ -31,11 +31,16 @@ export interface FoundThread {
 
 /**
  * Finds the journals of the given files and folders: each with its children, and of a folder all that are in it. The turns of a thread are in
- * their order.
+ * their order. `onUnread` receives why a journal that was not given by its own path cannot be read; the others are found.
  * @throws {CliError} a path cannot be read, or there is no journal
  */
-export async function findJournals(words: readonly string[], cwd: string): Promise<readonly FoundJournal[]> {
+export async function findJournals(
+  words: readonly string[],
+  cwd: string,
+  onUnread: (why: string) => void = () => {},
+): Promise<readonly FoundJournal[]> {
   const found = new Map<string, FoundJournal>()
+  const unread = new Set<string>()
   const threads = new Map<string, FoundThread | undefined>()
   const add = async (path: string, shown: string): Promise<void> => {
     if (found.has(path)) return
@@ -44,15 +49,25 @@ export async function findJournals(words: readonly string[], cwd: string): Promi
     const log = base === undefined ? threadOf(file.journal.header.turnId, basename(path)) : base.log
     found.set(path, { ...file, path, shown, thread: log === undefined ? undefined : await threadAt(join(dirname(path), log), threads) })
     for (const name of (await namesIn(dirname(path))).filter((other) => other !== basename(path) && isBelow(basename(path), other)))
-      await add(join(dirname(path), name), join(dirname(shown), name))
+      await addFound(join(dirname(path), name), join(dirname(shown), name))
+  }
+  const addFound = async (path: string, shown: string): Promise<void> => {
+    if (unread.has(path)) return
+    try {
+      await add(path, shown)
+    } catch (error) {
+      if (!(error instanceof CliError)) throw error
+      unread.add(path)
+      onUnread(error.message)
+    }
   }
   for (const word of words) {
     const path = resolve(cwd, word)
     const stats = await stat(path).catch(() => undefined)
     if (stats?.isDirectory() !== true) await add(path, word)
-    else for (const name of await journalsIn(path)) await add(join(path, name), join(word, name))
+    else for (const name of await journalsIn(path)) await addFound(join(path, name), join(word, name))
   }
-  if (found.size === 0) throw new CliError(`There is no journal in ${words.map(oneLine).join(", ")}.`)
+  if (found.size === 0) throw new CliError(`There is no journal${unread.size > 0 ? " that can be read" : ""} in ${words.map(oneLine).join(", ")}.`)
   return [...found.values()]
 }
 

@@ -5,7 +5,7 @@ import { errorCode, fileReason } from "../../hosts/node/file-error.ts"
 import type { ViewedTurn, ViewerData } from "../../viewer/data.ts"
 import { GENERATOR, pageOf } from "../../viewer/model/embed.ts"
 import { viewedEntries } from "../../viewer/model/journal.ts"
-import { redacted } from "../../viewer/model/redact.ts"
+import { redactedPage } from "../../viewer/model/redact.ts"
 import { readArgs } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { formatBytes, oneLine, plural, shellWord } from "../terminal/format.ts"
@@ -32,7 +32,7 @@ export async function viewJournals(args: readonly string[], io: Io): Promise<num
   if (words.length === 0) throw new CliError("journal view takes the paths of journals or folders. See: turn-machine journal view --help")
   const template = await readTemplate()
   const agent = flags.agent === undefined ? undefined : await loadAgent(flags.agent, io.cwd)
-  const found = await findJournals(words, io.cwd)
+  const found = await findJournals(words, io.cwd, (why) => io.stderr.write(`${why}\n`))
   const data = viewerData(found, titleOf(words), { agent, redact: flags.redact === true })
   const out = flags.out ?? `${basename(resolve(io.cwd, words[0] ?? "")).replace(/\.(json|jsonl)$/, "")}.html`
   const path = resolve(io.cwd, out)
@@ -40,9 +40,20 @@ export async function viewJournals(args: readonly string[], io: Io): Promise<num
   io.stdout.write(
     `Wrote ${oneLine(out)}: ${plural(data.turns.length, "turn")}, ${formatBytes(bytes)}.${data.redacted === true ? " Texts and arguments are redacted." : ""}\n`,
   )
-  for (const { file, damage, note } of data.turns) if ((damage ?? note) !== undefined) io.stderr.write(`${oneLine(file)}: ${damage ?? note}\n`)
+  for (const [note, [file = "", ...others]] of notesOf(data))
+    io.stderr.write(`${oneLine(file)}${others.length > 0 ? ` and ${plural(others.length, "other")}` : ""}: ${note}\n`)
   if (flags.open === true) openPage(path)
   return 0
+}
+
+/** What the page cannot show, with the files that it concerns: the turns of a thread often lack the same. */
+function notesOf({ turns }: ViewerData): ReadonlyMap<string, readonly string[]> {
+  const files = new Map<string, string[]>()
+  for (const { damage, file, note } of turns) {
+    const text = damage ?? note
+    if (text !== undefined) files.set(text, [...(files.get(text) ?? []), file])
+  }
+  return files
 }
 
 /** What a page of these journals has. */
@@ -68,7 +79,7 @@ export function viewerData(
   })
   const threads = [...new Set(found.flatMap(({ thread }) => (thread === undefined ? [] : [thread.viewed])))]
   const data: ViewerData = { title, turns, threads }
-  return redact ? { ...redacted(data), redacted: true } : data
+  return redact ? redactedPage(data) : data
 }
 
 function titleOf(words: readonly string[]): string {

@@ -1,5 +1,6 @@
+import { read } from "../../checks/checking.ts"
+import { decision as decisionCheck } from "../../checks/generated/turn.ts"
 import { TurnError } from "../../errors.ts"
-import { Decision as DecisionSchema } from "../../schemas/approval.ts"
 import { quoted } from "../../text.ts"
 import type { Decision, HeldCall } from "../../wire/approval.ts"
 
@@ -134,13 +135,11 @@ function readRequest(value: unknown): RequestFacts & { readonly signature: Uint8
 }
 
 function readDecision(value: unknown): Decision {
-  const parsed = DecisionSchema.safeParse(value)
-  if (parsed.success) return parsed.data
-  const [issue] = parsed.error.issues
-  const where = issue === undefined || issue.path.length === 0 ? "" : ` at "/${issue.path.map(String).join("/")}"`
-  throw new ApprovalSignatureError("invalid_decision", `The decision is not valid${where}: ${issue?.message ?? "unknown problem"}.`, {
-    cause: parsed.error,
-  })
+  const result = read<Decision>(decisionCheck, value)
+  if (result.ok) return result.value
+  const [issue] = result.issues
+  const where = issue === undefined || issue.path === "" ? "" : ` at "${issue.path}"`
+  throw new ApprovalSignatureError("invalid_decision", `The decision is not valid${where}: ${issue?.message ?? "unknown problem"}.`)
 }
 
 function hexOf(bytes: Uint8Array): string {

@@ -1,6 +1,6 @@
+import { journalValidation } from "../../checks/records.ts"
 import { addUsage } from "../../machine/limits.ts"
 import { JournalReader } from "../../replay/journal.ts"
-import { journalValidation } from "../../schemas/validation.ts"
 import type { Outcome } from "../../wire/event.ts"
 import type { JournalHeader, JournalParent } from "../../wire/journal.ts"
 import type { TokenUsage } from "../../wire/usage.ts"

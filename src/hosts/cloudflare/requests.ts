@@ -1,6 +1,7 @@
-import { parse } from "../../schemas/checking.ts"
-import { GoalCommand } from "../../schemas/goal.ts"
+import { parse } from "../../checks/checking.ts"
+import { goalCommand } from "../../checks/generated/records.ts"
 import type { Decision } from "../../wire/approval.ts"
+import type { GoalCommand } from "../../wire/goal.ts"
 import type { ToolAnswer } from "../host.ts"
 import type { RedirectOptions, SayOptions, ThreadAnswerOptions, ThreadInput, ThreadInputOptions } from "../thread/thread.ts"
 import { TurnObjectError } from "./turn-object-error.ts"
@@ -70,7 +71,7 @@ export function inputOf(body: Body, withTime: boolean): readonly [ThreadInput, S
 /** `{ command, key? }`. @throws {TurnObjectError | SchemaError} `bad_request`, `invalid_record` */
 export function commandOf(body: Body): readonly [GoalCommand, ThreadInputOptions] {
   onlyFields(body, ["command", "key"])
-  return [parse(GoalCommand, body["command"], "invalid_record", "goal command"), keyOf(body)]
+  return [parse(goalCommand, body["command"], "invalid_record", "goal command"), keyOf(body)]
 }
 
 /** `{ name, key? }`. @throws {TurnObjectError} `bad_request` */

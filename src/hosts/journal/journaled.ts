@@ -1,7 +1,7 @@
+import { wireValidation } from "../../checks/validation.ts"
 import type { TurnConfig } from "../../machine/config.ts"
 import type { Journal } from "../../replay/journal.ts"
 import { type ResumeOptions, resume as resumeEnded } from "../../replay/replay.ts"
-import { wireValidation } from "../../schemas/validation.ts"
 import { unknownKey } from "../../unknown-key.ts"
 import type { TurnStart } from "../../wire/config.ts"
 import type { Done } from "../../wire/effect.ts"

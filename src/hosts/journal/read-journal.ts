@@ -1,7 +1,7 @@
+import { journalValidation } from "../../checks/records.ts"
 import { JournalError } from "../../errors.ts"
 import { missingLog, withHistory } from "../../replay/base.ts"
 import type { Journal, LogHistory } from "../../replay/journal.ts"
-import { journalValidation } from "../../schemas/validation.ts"
 import { readLogHistory } from "./log-history.ts"
 import { readJournalParts } from "./parts.ts"
 import type { JournalStore } from "./store.ts"

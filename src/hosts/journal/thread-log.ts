@@ -1,3 +1,4 @@
+import { threadLineValidation } from "../../checks/records.ts"
 import { JournalError } from "../../errors.ts"
 import type { Json } from "../../json.ts"
 import { canonicalJson } from "../../json.ts"
@@ -12,6 +13,8 @@ import {
   MAX_LINE_CHARS,
   type RecordFormat,
 } from "../../replay/journal.ts"
+import type { Outcome } from "../../wire/event.ts"
+import type { HistoryRecord, Message } from "../../wire/message.ts"
 import {
   THREAD_FORMAT,
   THREAD_VERSION,
@@ -21,10 +24,7 @@ import {
   type ThreadRecord,
   type ThreadTurnBegun,
   type ThreadTurnEnded,
-} from "../../schemas/thread.ts"
-import { threadLineValidation } from "../../schemas/validation.ts"
-import type { Outcome } from "../../wire/event.ts"
-import type { HistoryRecord, Message } from "../../wire/message.ts"
+} from "../../wire/thread.ts"
 import { encodeAscii } from "./encode-ascii.ts"
 import { InputQueue } from "./input-queue.ts"
 import { LogLines } from "./log-lines.ts"

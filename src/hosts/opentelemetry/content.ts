@@ -1,7 +1,7 @@
 import type { Attributes } from "@opentelemetry/api"
 import type { Json } from "../../json.ts"
 import type { Block, LlmRequest, LlmResponse, OutputPart, TerminalReason, TokenUsage } from "../../wire/llm.ts"
-import type { Names } from "./conventions.ts"
+import { errorType, type Names } from "./conventions.ts"
 import { inputTokens } from "./metrics.ts"
 
 /** The conventions' names of finish reasons, where they differ from ours. */
@@ -11,8 +11,9 @@ const FINISH_REASONS: { readonly [Reason in TerminalReason]?: string } = {
   provider_error: "error",
 }
 
+/** A client of one's own may return anything as a reason: what does not look like a code is replaced. */
 export function finishReason(reason: TerminalReason): string {
-  return FINISH_REASONS[reason] ?? reason
+  return (Object.hasOwn(FINISH_REASONS, reason) ? FINISH_REASONS[reason] : undefined) ?? errorType(reason)
 }
 
 /** Whether the endpoint reported a usage. */

@@ -1,5 +1,5 @@
 import { type Attributes, type Context, type Meter, SpanKind, type Tracer, trace } from "@opentelemetry/api"
-import { since } from "../../drivers/goal/goal.ts"
+import { NO_USAGE } from "../../machine/limits.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { Done } from "../../wire/effect.ts"
 import type { GoalOutput } from "../../wire/goal.ts"
@@ -115,14 +115,14 @@ export function openTelemetry(options: OpenTelemetryOptions): OpenTelemetry {
       }),
     })
     remember(machine, journal, span.context)
-    const before = machine.usage
     const turn = new TracedTurn(span, machine, conversationId)
     const reporting = { tracing, metrics, tags: { agent, turn: tags } }
     const end = (describe: () => Ending): void => {
+      turn.endLeft()
       const ended = span.end(() => {
         const { attributes, ...ending } = describe()
-        // Tokens that a resumed turn used earlier were reported then.
-        return { ...ending, attributes: { ...attributes, ...turnUsageAttributes(since(before, machine.usage), names) } }
+        // What a resumed turn used earlier was reported then, and what its children used is reported by their spans.
+        return { ...ending, attributes: { ...attributes, ...turnUsageAttributes(turn.usage ?? NO_USAGE, names) } }
       })
       if (ended !== undefined) metrics.agent(measured(ended.seconds, ended.ending), turn, tags)
     }

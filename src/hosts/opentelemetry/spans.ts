@@ -58,6 +58,8 @@ export interface SpannedWork<Answer> extends SpanStart {
   readonly effect: EffectContext
   /** Of a model call: measures its answer as it arrives. */
   readonly clock?: ChunkClock
+  /** Called when the work is aborted: calls `cutOff` when nothing more is to come of it. Returns a function that no longer does. */
+  left(cutOff: () => void): () => void
   execute(effect: EffectContext): Promise<Answer>
   answered(answer: Answer): Ending
   failed(thrown: unknown): Ending
@@ -147,14 +149,21 @@ export async function inSpan<Answer>(tracing: Tracing, work: SpannedWork<Answer>
     const ended = span.end(describe)
     if (ended !== undefined) quietly(() => work.measure?.(ended.seconds, ended.ending))
   }
-  // Later results of the executor are dropped, and it may never return.
-  const cutOff = (): void => end(() => ({ cancelled: true, ...(clock && { attributes: clock.attributes }) }))
+  // What was used until then is paid for, and the executor says it when it ends. It may never end.
+  const cutOff = (describe: () => Ending = () => ({})): void =>
+    end(() => {
+      const { error: _error, ...known } = quietly(describe) ?? {}
+      return { ...(clock && { attributes: clock.attributes }), ...known, cancelled: true }
+    })
   const emit = (next: EffectContext["emit"], event: TurnEvent): void => {
     if (event.type === "retry_status") span.event("turn_machine.retry", () => retryAttributes(event, tracing.captureErrorMessages))
     else clock?.emitted(event)
     next(event)
   }
-  const stopWaiting = onAbort(effect.signal, cutOff)
+  let forget = (): void => {}
+  const stopWaiting = onAbort(effect.signal, () => {
+    forget = work.left(cutOff)
+  })
   try {
     // A child of the call says in its journal in which span it began, for the process that resumes it.
     const trace = traceparentOf(span.context)
@@ -165,14 +174,16 @@ export async function inSpan<Answer>(tracing: Tracing, work: SpannedWork<Answer>
     const patch = { emit, ...(effect.child !== undefined && { child }), ...clock?.patch }
     const context = wrapMembers(effect, patch, clock === undefined ? {} : UNMEASURED)
     const answer = await within(span.context, () => work.execute(context))
-    end(() => work.answered(answer))
+    if (effect.signal.aborted) cutOff(() => work.answered(answer))
+    else end(() => work.answered(answer))
     return answer
   } catch (thrown) {
-    if (effect.signal.aborted) cutOff()
+    if (effect.signal.aborted) cutOff(() => work.failed(thrown))
     else end(() => work.failed(thrown))
     throw thrown
   } finally {
     stopWaiting()
+    forget()
   }
 }
 

@@ -1,4 +1,5 @@
 import { type Attributes, SpanKind } from "@opentelemetry/api"
+import { addKnown } from "../../machine/limits.ts"
 import type { MarkedBreak } from "../../replay/prefix.ts"
 import type { Checkpoint, ExecCode, SyncExecutionSurface } from "../../wire/effect.ts"
 import type { PendingToolCall } from "../../wire/tool.ts"
@@ -23,6 +24,14 @@ export interface HostTracing {
   readonly prices: ((model: string) => TokenPrices | undefined) | undefined
 }
 
+/** How long the executor of a host without a turn has to say what it used after it was aborted, in milliseconds. As `RunOptions.cancelGraceMs`. */
+const LEFT_MS = 2_000
+
+function after(ms: number, act: () => void): () => void {
+  const timer = setTimeout(act, ms)
+  return () => clearTimeout(timer)
+}
+
 /** The name of code among tools. */
 const CODE = "exec_code"
 
@@ -42,8 +51,10 @@ export function tracedHost(host: Host, telemetry: HostTracing, turn?: TracedTurn
     effect: EffectContext,
     rest: Pick<SpannedWork<Answer>, "name" | "attributes" | "execute" | "answered"> & Partial<SpannedWork<Answer>>,
   ): Promise<Answer> {
+    turn?.endLeft(effect.effectId)
     return inSpan(tracing, {
       kind: SpanKind.INTERNAL,
+      left: (cutOff) => turn?.left(effect.effectId, cutOff) ?? after(LEFT_MS, cutOff),
       parent: turn?.span.context ?? active(),
       failed: failedWork,
       ...rest,
@@ -52,12 +63,14 @@ export function tracedHost(host: Host, telemetry: HostTracing, turn?: TracedTurn
     })
   }
 
-  /** The attributes of a tool's metrics. A name that the model made up would give each call a time series of its own. */
+  /** The tag of a tool. A name that the model made up would be a time series of its own. */
+  const known = (toolName: string): string => (turn === undefined || toolName === CODE || turn.offers(toolName) ? toolName : OTHER)
+
   const toolTags = (toolName: string, type: string): Attributes => ({
     ...agent,
     "gen_ai.provider.name": provider,
     ...(model !== undefined && { "gen_ai.request.model": model }),
-    "gen_ai.tool.name": turn === undefined || toolName === CODE || turn.offers(toolName) ? toolName : OTHER,
+    "gen_ai.tool.name": known(toolName),
     "gen_ai.tool.type": type,
   })
 
@@ -116,6 +129,7 @@ export function tracedHost(host: Host, telemetry: HostTracing, turn?: TracedTurn
         failed: (thrown) => priced(timed(failedCall(thrown, tracing)), producerOf(thrown, request.model), telemetry.prices),
         measure(seconds, ending) {
           const { attributes, costUsd, retriedUsage, usage } = ending
+          if (turn !== undefined) turn.usage = addKnown(turn.usage, usage, retriedUsage)
           const answeredBy = attributes?.["gen_ai.response.model"]
           const tags = { ...operation, ...(answeredBy !== undefined && { "gen_ai.response.model": answeredBy }), ...clock.server }
           const { firstChunkSeconds } = clock

@@ -2,6 +2,7 @@ import { type Attributes, SpanKind } from "@opentelemetry/api"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import { PrefixWatch } from "../../replay/prefix.ts"
 import type { TurnEvent } from "../../wire/event.ts"
+import type { TokenUsage } from "../../wire/llm.ts"
 import { OTHER } from "./conventions.ts"
 import { refusedTool, steeringEvent } from "./endings.ts"
 import type { TelemetryMetrics } from "./metrics.ts"
@@ -15,8 +16,12 @@ export class TracedTurn {
   readonly redelivered: number | undefined
   readonly conversationId: string | undefined
   readonly prefixes: PrefixWatch = new PrefixWatch()
+  /** What the model calls of this run used, with their failed attempts. `undefined`: nothing is known. */
+  usage: TokenUsage | undefined
   inferenceCalls = 0
   toolCalls = 0
+  /** Ends the span of work that was aborted and has not ended, with the effect that it belongs to. */
+  readonly #left = new Map<() => void, number>()
   /** The calls that have a span in this run, or had one in an earlier run. */
   readonly #ran = new Set<string>()
 
@@ -27,6 +32,21 @@ export class TracedTurn {
     const { outstanding } = machine
     this.redelivered = outstanding?.id
     if (outstanding?.type === "tool_calls") for (const { callId } of outstanding.pending ?? []) this.#ran.add(callId)
+  }
+
+  /** Notes that work was aborted. Its span ends when it ends, or when the turn continues without it. */
+  left(effectId: number, cutOff: () => void): () => void {
+    this.#left.set(cutOff, effectId)
+    return () => this.#left.delete(cutOff)
+  }
+
+  /** Ends the spans of aborted work of earlier effects; without an effect, of all. */
+  endLeft(effectId?: number): void {
+    for (const [cutOff, of] of this.#left) {
+      if (of === effectId) continue
+      this.#left.delete(cutOff)
+      cutOff()
+    }
   }
 
   /** Notes that a call has a span of its own. */

@@ -1,7 +1,7 @@
+import { wireValidation } from "../../checks/validation.ts"
 import { lostUsageRecord } from "../../drivers/goal/deliveries.ts"
 import { begin } from "../../machine/step.ts"
 import type { TurnMachine as PureTurnMachine } from "../../machine/turn-machine.ts"
-import { wireValidation } from "../../schemas/validation.ts"
 import { TurnMachine } from "../../validated-turn-machine.ts"
 import type { TokenUsage } from "../../wire/usage.ts"
 import type { OpenedTurn } from "../thread/loop-options.ts"

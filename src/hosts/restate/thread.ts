@@ -1,6 +1,7 @@
+import { read } from "../../checks/checking.ts"
+import { goalCommand } from "../../checks/generated/records.ts"
 import { TurnError } from "../../errors.ts"
 import type { Json } from "../../json.ts"
-import { GoalCommand as GoalCommandSchema } from "../../schemas/goal.ts"
 import { quoted } from "../../text.ts"
 import type { Decision } from "../../wire/approval.ts"
 import type { GoalCommand, GoalOutput } from "../../wire/goal.ts"
@@ -215,10 +216,10 @@ export function threadHandlers(sdk: ObjectSdk, options: RestateThreadOptions): T
     async command(ctx, request) {
       checkKey(ctx)
       const { command, key } = request ?? {}
-      const parsed = GoalCommandSchema.safeParse(command)
-      if (!parsed.success) throw refusal(sdk, "invalid_command", `Not a goal command: ${parsed.error.issues[0]?.message ?? "it has another shape"}.`)
+      const parsed = read<GoalCommand>(goalCommand, command)
+      if (!parsed.ok) throw refusal(sdk, "invalid_command", `Not a goal command: ${parsed.issues[0]?.message ?? "it has another shape"}.`)
       checkText(sdk, "key", key)
-      const { value } = await send(ctx, { type: "commanded", command: parsed.data as GoalCommand, ...(key !== undefined && { key }) })
+      const { value } = await send(ctx, { type: "commanded", command: parsed.value, ...(key !== undefined && { key }) })
       return value as unknown as readonly GoalOutput[]
     },
     async event(ctx, request) {

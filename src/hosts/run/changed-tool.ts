@@ -1,6 +1,6 @@
+import { wireValidation } from "../../checks/validation.ts"
 import { canonicalJson } from "../../json.ts"
 import { checkedConfig, type TurnConfig } from "../../machine/config.ts"
-import { wireValidation } from "../../schemas/validation.ts"
 import { quoted } from "../../text.ts"
 import type { Decision, HeldCall } from "../../wire/approval.ts"
 import type { ToolSpec } from "../../wire/tool.ts"

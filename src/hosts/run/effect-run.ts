@@ -297,7 +297,7 @@ export class Work {
     for (const decision of decisions) this.#put({ ...answer, response: { ...response, decisions: [decision] } })
   }
 
-  /** Counts work until it has ended, and keeps its error. `undefined`: what it began is counted by itself. */
+  /** Counts work until it has ended, and keeps its error. `undefined`: what it began counts on its own. */
   #track(start: () => Promise<void> | undefined): void {
     const end = this.#take()
     try {

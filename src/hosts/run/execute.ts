@@ -1,8 +1,8 @@
 import type { TurnEvent } from "../../wire/event.ts"
 import type { Response } from "../../wire/response.ts"
 import type { EffectContext, PerformOptions } from "../host.ts"
-import { type SignalSource, withSignal } from "../lazy-signal.ts"
 import { partialOf } from "./failures.ts"
+import { type SignalSource, withSignal } from "./lazy-signal.ts"
 import type { PartialAnswer } from "./partial-answer.ts"
 import type { Ended, Facts, Task } from "./task.ts"
 

@@ -84,7 +84,7 @@ function plainList(list: readonly unknown[], walk: Walk): Json {
 }
 
 function plainRecord(record: Record<string, unknown>, walk: Walk): Json {
-  // Only what is no literal can hold what is no record.
+  // Maps, promises and bytes are instances of classes.
   const isLiteral = isPlain(record) && !(Symbol.toStringTag in record)
   if (!isLiteral) refuseInstance(record, walk)
   const copy: Record<string, Json> = {}

@@ -1,5 +1,6 @@
-import { GoalCheckResult } from "../../schemas/goal.ts"
-import type { GoalCheck, GoalOutput } from "../../wire/goal.ts"
+import { read } from "../../checks/checking.ts"
+import { goalCheckResult } from "../../checks/generated/records.ts"
+import type { GoalCheck, GoalCheckResult, GoalOutput } from "../../wire/goal.ts"
 import type { PendingToolCall, ToolOutput } from "../../wire/tool.ts"
 import type { EffectContext, Host, HostTools } from "../host.ts"
 import { messageOf } from "../run/failures.ts"
@@ -109,9 +110,9 @@ function named(name: string, returned: readonly unknown[]): GoalCheckResult[] {
 }
 
 function checked(value: unknown): GoalCheckResult {
-  const parsed = GoalCheckResult.safeParse(value)
-  if (parsed.success) return parsed.data
-  throw new TypeError(parsed.error.issues[0]?.message ?? "It is not a result.")
+  const result = read<GoalCheckResult>(goalCheckResult, value)
+  if (result.ok) return result.value
+  throw new TypeError(result.issues[0]?.message ?? "It is not a result.")
 }
 
 async function toolResult(

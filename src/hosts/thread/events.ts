@@ -1,4 +1,4 @@
-import { wireValidation } from "../../schemas/validation.ts"
+import { wireValidation } from "../../checks/validation.ts"
 import type { DurableThreadEvent, LiveThreadEvent, ThreadEvent } from "../../wire/thread-event.ts"
 import type { JournalStore } from "../journal/store.ts"
 import { sleep } from "../timers.ts"

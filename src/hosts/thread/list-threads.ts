@@ -1,6 +1,6 @@
 import { JournalError, TurnError } from "../../errors.ts"
 import type { Json } from "../../json.ts"
-import { THREAD_FORMAT } from "../../schemas/thread.ts"
+import { THREAD_FORMAT } from "../../wire/thread.ts"
 import type { JournalStore, ListOptions } from "../journal/store.ts"
 import { ThreadLog } from "../journal/thread-log.ts"
 import type { ThreadTurn } from "./config.ts"

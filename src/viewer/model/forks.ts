@@ -1,5 +1,6 @@
 import { compareJournals } from "../../replay/compare.ts"
 import type { Journal, JournalEntry } from "../../replay/journal.ts"
+import type { JournalHeader } from "../../wire/journal.ts"
 import type { ViewedTurn } from "../data.ts"
 
 /** A journal among those that were forked from one another. */
@@ -52,6 +53,16 @@ export function forkCommands(
     ]
   if ("id" in record) return [again, { label: "Edit the recorded answer", command: `${show}\n${fork} --answer-file answer.json` }]
   return [{ label: "The fork ends before this record", command: fork }]
+}
+
+/** The commands for a fork that was made. A journal of another program is resumed by that program. */
+export function commandsAfterFork(
+  word: string,
+  { meta }: Pick<JournalHeader, "meta">,
+): readonly { readonly label: string; readonly command: string }[] {
+  const isOwn = typeof meta === "object" && meta !== null && "format" in meta && meta["format"] === "turn-machine/run"
+  const compare = { label: "See both next to each other", command: `turn-machine journal view ${word} fork.json` }
+  return isOwn ? [{ label: "Resume the fork", command: "turn-machine resume fork.json" }, compare] : [compare]
 }
 
 /** Two journals next to each other. */

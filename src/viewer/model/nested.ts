@@ -20,7 +20,12 @@ const GROUPS: readonly (readonly [label: string, kinds: readonly Bar["kind"][]])
 ]
 
 /** The lanes of a turn: model calls, tools, waits, and then those of its children. */
-export function laneGroups(turns: readonly TurnView[], view: TurnView, depth = 0): readonly LaneGroup[] {
+export function laneGroups(turns: readonly TurnView[], view: TurnView): readonly LaneGroup[] {
+  return groupsOf(turns, view, 0, new Set([view.index]))
+}
+
+/** `seen`: the turns that have lanes. Headers may name one another in a circle. */
+function groupsOf(turns: readonly TurnView[], view: TurnView, depth: number, seen: Set<number>): readonly LaneGroup[] {
   const own = GROUPS.flatMap(([label, kinds]): readonly LaneGroup[] => {
     const bars = lanesOf(view.bars.filter(({ kind }) => kinds.includes(kind)))
     return bars.length === 0 ? [] : [{ label, bars, lanes: 1 + bars.reduce((most, { lane }) => Math.max(most, lane), 0), turn: view.index, depth }]
@@ -32,7 +37,9 @@ export function laneGroups(turns: readonly TurnView[], view: TurnView, depth = 0
   return [
     ...own,
     ...children.flatMap((child) => {
-      const groups = laneGroups(turns, child, depth + 1)
+      if (seen.has(child.index)) return []
+      seen.add(child.index)
+      const groups = groupsOf(turns, child, depth + 1, seen)
       const { parent } = child.turn.header
       return groups.map((group, index) =>
         group.turn === child.index && index === 0 ? { ...group, label: `↳ ${parent?.name ?? parent?.callId ?? "child"}` } : group,

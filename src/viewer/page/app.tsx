@@ -75,6 +75,11 @@ export function App({ data, turns }: { readonly data: ViewerData; readonly turns
       case "[":
         return turn(-1)
       case "/":
+        if (place.view !== "steps") {
+          go({ view: "steps" })
+          // The field is drawn first.
+          return void setTimeout(() => search.current?.focus())
+        }
         search.current?.focus()
         return search.current?.select()
       case "Enter":

@@ -1,6 +1,6 @@
 import type { RefObject, VNode } from "preact"
-import { forkCommands } from "../model/forks.ts"
-import { clock, count, words } from "../model/format.ts"
+import { commandsAfterFork, forkCommands } from "../model/forks.ts"
+import { clock, count } from "../model/format.ts"
 import type { Place, Tab } from "../model/link.ts"
 import { type Row, tokensText } from "../model/rows.ts"
 import type { TurnView } from "../model/turn-view.ts"
@@ -92,10 +92,23 @@ function RecordTab({ record, bytes }: { readonly record: object; readonly bytes:
 export function ForkTab({ view, row }: { readonly view: TurnView; readonly row: Row }): VNode {
   const entry = view.journal.entries[row.index]
   if (entry === undefined) return <p class="muted">A fork begins at a record after the first one. Select another record.</p>
+  const { header } = view.journal
+  const after = commandsAfterFork(view.turn.word, header)
   return (
     <>
-      <p>A fork is a copy of the journal up to this {words("record")}. Resume it, and the turn continues differently from here.</p>
-      {forkCommands(view.turn.word, entry).map(({ label, command }) => (
+      <p>A fork is a copy of the journal up to this record. Resume it, and the turn continues differently from here.</p>
+      <Commands list={forkCommands(view.turn.word, entry)} />
+      <h3>Then</h3>
+      {after.length === 1 && <p>Resume the fork with the program that wrote this journal.</p>}
+      <Commands list={after} />
+    </>
+  )
+}
+
+function Commands({ list }: { readonly list: ReturnType<typeof forkCommands> }): VNode {
+  return (
+    <>
+      {list.map(({ label, command }) => (
         <div class="command" key={label}>
           <p>{label}</p>
           <div class="code">
@@ -106,7 +119,6 @@ export function ForkTab({ view, row }: { readonly view: TurnView; readonly row: 
           </div>
         </div>
       ))}
-      <p class="muted">Then: turn-machine resume fork.json. To see both next to each other: turn-machine journal view {view.turn.word} fork.json</p>
     </>
   )
 }

@@ -1,13 +1,15 @@
 import type { VNode } from "preact"
-import { useMemo } from "preact/hooks"
+import { useMemo, useRef } from "preact/hooks"
 import { type Branch, sideBySide } from "../model/forks.ts"
 import { plural } from "../model/format.ts"
+import { inertLine } from "../model/inert.ts"
 import type { Place } from "../model/link.ts"
 import { outcomeText, type Row } from "../model/rows.ts"
 import type { TurnView } from "../model/turn-view.ts"
 import { ForkTab } from "./detail.tsx"
 import { Inert } from "./text.tsx"
-import { nameOf } from "./turns.tsx"
+import { nameOf, toneOf } from "./turns.tsx"
+import { useWidth } from "./width.ts"
 
 /** Rows of each side that are shown. */
 const MOST = 200
@@ -60,8 +62,7 @@ function familyOf(branches: readonly Branch[], turn: number): readonly Branch[] 
 }
 
 const LINE = 34
-const WIDTH = 760
-const LABEL = 200
+const MOST_WIDTH = 760
 
 function Tree({
   turns,
@@ -74,12 +75,15 @@ function Tree({
   readonly shown: number
   readonly go: (change: Partial<Place>) => void
 }): VNode {
+  const box = useRef<HTMLDivElement>(null)
+  const width = Math.max(200, Math.min(MOST_WIDTH, useWidth(box)))
+  const label = width < 500 ? 90 : 200
   const most = Math.max(...family.map(({ turn }) => turns[turn]?.rows.at(-1)?.number ?? 1))
-  const x = (number: number): number => LABEL + 10 + ((number - 1) / Math.max(1, most - 1)) * (WIDTH - LABEL - 30)
+  const x = (number: number): number => label + 10 + ((number - 1) / Math.max(1, most - 1)) * (width - label - 50)
   const lineOf = new Map(family.map(({ turn }, index) => [turn, index]))
   return (
-    <>
-      <svg class="tree" viewBox={`0 0 ${WIDTH} ${family.length * LINE + 6}`} aria-hidden="true">
+    <div ref={box}>
+      <svg class="tree" width={width} height={family.length * LINE + 6} aria-hidden="true">
         {family.map(({ turn, parent, at }, index) => {
           const view = turns[turn] as TurnView
           const last = view.rows.at(-1)?.number ?? 1
@@ -89,11 +93,11 @@ function Tree({
           return (
             <g key={turn} class={`branch ${turn === shown ? "shown" : ""}`} onClick={() => go({ turn, record: undefined })}>
               <text x="0" y={y + 4}>
-                {nameOf(view).slice(0, 28)}
+                {inertLine(nameOf(view), label / 7)}
               </text>
               {from !== undefined && <path d={`M${x(start)},${from} C${x(start) + 14},${from} ${x(start)},${y} ${x(start) + 18},${y}`} />}
               <path d={`M${at === undefined ? x(1) : x(start) + 18},${y} L${Math.max(x(last), x(start) + 22)},${y}`} />
-              <circle cx={Math.max(x(last), x(start) + 22)} cy={y} r="4.5" class={view.outline.outcome?.type === "stopped" ? "bad" : "good"} />
+              <circle cx={Math.max(x(last), x(start) + 22)} cy={y} r="4.5" class={toneOf(view)} />
             </g>
           )
         })}
@@ -105,13 +109,13 @@ function Tree({
               <Inert value={nameOf(turns[turn] as TurnView)} />
             </button>
             <span class="muted">
-              {parent === undefined ? "" : `leaves ${nameOf(turns[parent] as TurnView)} at record ${at}, `}
+              {parent === undefined ? "" : `leaves ${inertLine(nameOf(turns[parent] as TurnView))} at record ${at}, `}
               {plural(turns[turn]?.rows.length ?? 0, "record")}, {stateOf(turns[turn] as TurnView)}
             </span>
           </li>
         ))}
       </ul>
-    </>
+    </div>
   )
 }
 
@@ -126,7 +130,7 @@ function Pair({ left, right, go }: { readonly left: TurnView; readonly right: Tu
       <h2>Side by side</h2>
       <p>
         {plural(shared, "record")} are the same in both. {why}
-        {header.length > 0 && <span class="muted"> The turns also started differently: {header.slice(0, 6).join(", ")}.</span>}
+        {header.length > 0 && <span class="muted"> The turns also started differently: {inertLine(header.slice(0, 6).join(", "))}.</span>}
       </p>
       <div class="sides">
         {[left, right].map((view) => {

@@ -137,7 +137,7 @@ export function Budget({ series }: { readonly series: BudgetSeries }): VNode {
         ))}
         {ticks(span, width / 120).map((at) => (
           <g key={at} class="tick">
-            <text x={x(first.at + at)} y={HEIGHT - 8} text-anchor={at === 0 ? "start" : "middle"}>
+            <text x={x(first.at + at)} y={HEIGHT - 8} text-anchor={at === 0 ? "start" : x(first.at + at) > width - 40 ? "end" : "middle"}>
               +{duration(at)}
             </text>
           </g>

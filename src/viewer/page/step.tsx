@@ -15,7 +15,11 @@ export function StepTab({ view, row, answer }: { readonly view: TurnView; readon
     const state = RECORDED[view.journal.entries[row.index]?.record.type ?? ""]
     return (
       <>
-        {state !== undefined && <p class="muted">Answered in the state {words(state)}.</p>}
+        {state !== undefined && (
+          <p class="muted">
+            Answered in the state <code>{state}</code>.
+          </p>
+        )}
         {answer}
         {view.verdict?.type === "differs" && row.number >= view.verdict.record && <Difference view={view} />}
         {row.index >= 0 && view.note !== undefined && <p class="muted">What the turn did with it is not known: {view.note}</p>}
@@ -53,7 +57,7 @@ function Way({ step }: { readonly step: Step }): VNode {
         {states.map((state, index) => (
           <span key={`${index}`}>
             {index > 0 && " → "}
-            {words(state)}
+            <code>{state}</code>
           </span>
         ))}
         {` · iteration ${iteration}`}

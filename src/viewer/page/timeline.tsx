@@ -14,6 +14,8 @@ const GAP = 7
 const AXIS = 22
 const LABELS = 84
 const MOST_HEIGHT = 210
+/** The end of the axis is below the buttons, where no time can be read. */
+const BUTTONS = 150
 /** Of the timeline's box, whose width has its margins in it. */
 const MARGIN = 18
 
@@ -114,9 +116,11 @@ export function Timeline({
           {shownTicks.map((time) => (
             <g key={time} class="tick">
               <line x1={x(time)} x2={x(time)} y1={AXIS - 6} y2={height} />
-              <text x={x(time) + 3} y={11}>
-                +{duration(time - scale.from)}
-              </text>
+              {x(time) < LABELS + width - BUTTONS && (
+                <text x={x(time) + 3} y={11}>
+                  +{duration(time - scale.from)}
+                </text>
+              )}
             </g>
           ))}
           <g clip-path="url(#lanes)">

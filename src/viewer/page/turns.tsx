@@ -2,6 +2,7 @@ import type { VNode } from "preact"
 import { tokensOf } from "../../machine/limits.ts"
 import type { ViewerData } from "../data.ts"
 import { short } from "../model/format.ts"
+import { inertLine } from "../model/inert.ts"
 import type { Place } from "../model/link.ts"
 import { outcomeText } from "../model/rows.ts"
 import type { TurnView } from "../model/turn-view.ts"
@@ -25,7 +26,6 @@ export function Turns({
         {turns.map((view, index) => {
           const { header } = view.turn
           const { outcome, usage } = view.outline
-          const tone = outcome === undefined ? "warn" : outcome.type === "stopped" ? "bad" : "good"
           const state = outcome === undefined ? "unfinished" : outcomeText(outcome)
           const differs = view.verdict?.type === "differs"
           return (
@@ -34,10 +34,10 @@ export function Turns({
                 type="button"
                 aria-current={index === place.turn ? "true" : undefined}
                 class={`depth-${Math.min(header.parent?.depth ?? 0, 4)}`}
-                title={`${view.turn.file}: ${state}`}
+                title={`${inertLine(view.turn.file)}: ${state}`}
                 onClick={() => go({ turn: index, record: undefined })}
               >
-                <span class={`dot ${tone}`} />
+                <span class={`dot ${toneOf(view)}`} />
                 <span class="name">
                   <Inert value={nameOf(view)} />
                 </span>
@@ -52,6 +52,11 @@ export function Turns({
       </ol>
     </aside>
   )
+}
+
+/** The colour of a turn's outcome. */
+export function toneOf({ outline: { outcome } }: TurnView): "good" | "bad" | "warn" {
+  return outcome === undefined ? "warn" : outcome.type === "stopped" ? "bad" : "good"
 }
 
 /** A child is named by its call; other turns by their file, without its folder. */

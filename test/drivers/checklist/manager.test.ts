@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest"
+import { judgeValidation } from "../../../src/checks/judge.ts"
 import {
   continuationPrompt,
   manageChecklist,
@@ -7,7 +8,7 @@ import {
   restoreChecklist,
   statusLine,
 } from "../../../src/drivers/checklist/index.ts"
-import { ChecklistCommand, judgeValidation } from "../../../src/schemas/checklist.ts"
+import { ChecklistCommand } from "../../../src/schemas/checklist.ts"
 import { AT, CONFIG, completes, goalOf, listed, manage, play, rules } from "./support.ts"
 
 const later = AT + 1000

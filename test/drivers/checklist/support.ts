@@ -1,3 +1,4 @@
+import { judgeValidation } from "../../../src/checks/judge.ts"
 import {
   type Applied,
   applyJudgement,
@@ -6,7 +7,7 @@ import {
   manageChecklist,
   newChecklistState,
 } from "../../../src/drivers/checklist/index.ts"
-import { type ChecklistCommand, type ChecklistGoal, type ChecklistState, type JudgedTurn, judgeValidation } from "../../../src/schemas/checklist.ts"
+import type { ChecklistCommand, ChecklistGoal, ChecklistState, JudgedTurn } from "../../../src/schemas/checklist.ts"
 import type { LlmFailure, LlmRequest, OutputPart, TerminalReason } from "../../../src/schemas/llm.ts"
 import type { LlmComplete } from "../../../src/schemas/response.ts"
 

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest"
+import { journalValidation } from "../../../src/checks/records.ts"
 import type { Host } from "../../../src/hosts/host.ts"
 import { journaled } from "../../../src/hosts/journal/journaled.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
@@ -9,7 +10,6 @@ import { fork } from "../../../src/replay/fork.ts"
 import { compacted, journalLines, readJournal } from "../../../src/replay/journal.ts"
 import { resume } from "../../../src/replay/replay.ts"
 import { verifyReplay } from "../../../src/replay/verify.ts"
-import { journalValidation } from "../../../src/schemas/validation.ts"
 import { type Answer, calling, decide, heldConfig, USER_START } from "../../support/held.ts"
 
 // A turn holds a call in every iteration. What is stored of that grows by what is said, however long the transcript is.

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest"
+import { journalValidation } from "../../../src/checks/records.ts"
 import { chatDriver } from "../../../src/drivers/chat.ts"
 import { codeDriver } from "../../../src/drivers/code.ts"
 import type { Host } from "../../../src/hosts/host.ts"
@@ -18,7 +19,6 @@ import { Recorder } from "../../../src/replay/recorder.ts"
 import { replay, resume } from "../../../src/replay/replay.ts"
 import { verifyReplay } from "../../../src/replay/verify.ts"
 import type { OutputPart } from "../../../src/schemas/llm.ts"
-import { journalValidation } from "../../../src/schemas/validation.ts"
 import { CONFIG as BASE, START } from "../../replay/support.ts"
 import { readText, wholeText } from "../../support/stored-text.ts"
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest"
+import { judgeValidation } from "../../../src/checks/judge.ts"
 import { applyJudgement, ChecklistJudge, type JudgeConfig, manageChecklist, newChecklistState } from "../../../src/drivers/checklist/index.ts"
 import { type Host, LlmCallError, runJudge } from "../../../src/hosts/index.ts"
-import { judgeValidation } from "../../../src/schemas/checklist.ts"
 import type { LlmCall } from "../../../src/schemas/effect.ts"
 import type { LlmResponse, OutputPart } from "../../../src/schemas/llm.ts"
 

@@ -9,7 +9,7 @@ import { journaled } from "../../../src/hosts/journal/journaled.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
 import { TurnJournal } from "../../../src/hosts/journal/turn-journal.ts"
 import { toolbox } from "../../../src/hosts/tools/toolbox.ts"
-import { asked, configOf, START, says } from "../child/support.ts"
+import { asked, configOf, START, says, USAGE } from "../child/support.ts"
 import { watch } from "./support.ts"
 
 beforeAll(() => void context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable()))
@@ -76,7 +76,14 @@ invoke_agent
       chat scripted
   chat scripted
 `)
-  const [, , resumed] = second.spans()
+  const [parent, , resumed] = second.spans()
+  // One model call each: what a child used is not counted again by the turn above it.
+  const used = second
+    .spans()
+    .filter(({ name }) => name === "chat scripted")
+    .map(({ attributes }) => attributes["gen_ai.usage.output_tokens"])
+  expect(used).toEqual([USAGE.outputTokens, USAGE.outputTokens])
+  for (const span of [parent, resumed]) expect(span?.attributes["gen_ai.usage.output_tokens"]).toBe(USAGE.outputTokens)
   expect(resumed?.attributes["turn_machine.resumed"]).toBe(true)
   const before = began?.spanContext()
   expect(resumed?.links.map((link) => link.context)).toMatchObject([

@@ -96,6 +96,14 @@ describe("an error without its message", () => {
   })
 })
 
+test("an answer with a reason that no wire has does not say it", async () => {
+  const watched = watch()
+  const llmCall = async () => ({ ...answer("One."), terminalReason: "the secret reason" as never })
+  await watched.telemetry.runTurn(new TurnMachine(CONFIG, START), { llmCall })
+  expect(recorded(watched)).not.toContain("secret")
+  expect(watched.span("chat m").attributes["gen_ai.response.finish_reasons"]).toEqual(["_OTHER"])
+})
+
 test.each<Partial<OpenTelemetryOptions>>([{ captureErrorMessages: true }, { captureContent: true }])(
   "with %j, messages are recorded",
   async (options) => {

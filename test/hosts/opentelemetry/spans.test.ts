@@ -6,10 +6,12 @@ import { type EffectContext, type Host, LlmCallError, ToolError } from "../../..
 import { journaled } from "../../../src/hosts/journal/journaled.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
 import { runTurn } from "../../../src/hosts/run/run-turn.ts"
+import { redirectRun } from "../../../src/hosts/run/wake-run.ts"
 import { runThread, Thread } from "../../../src/hosts/thread/index.ts"
 import { defineTool } from "../../../src/hosts/tools/define-tool.ts"
 import { toolbox } from "../../../src/hosts/tools/toolbox.ts"
 import type { LlmCall } from "../../../src/schemas/effect.ts"
+import type { LlmResponse } from "../../../src/schemas/llm.ts"
 import { TurnMachine } from "../../../src/validated-turn-machine.ts"
 import { START } from "../../replay/support.ts"
 import { answer, answers, CONFIG, USAGE, watch } from "./support.ts"
@@ -398,6 +400,53 @@ describe("a cancelled turn", () => {
       [true, SpanStatusCode.UNSET],
     ])
     expect(spans()[0]?.attributes["turn_machine.outcome.stop"]).toBe("cancelled")
+  })
+
+  test("counts what a stopped model call used, which its client says when it ends", async () => {
+    const { telemetry, metric, span } = watch({ prices: () => ({ input: 1, cachedInput: 0.1, output: 10 }) })
+    const controller = new AbortController()
+    const machine = new TurnMachine(CONFIG, START)
+    const partial = { ...answer("One, tw"), terminalReason: "cancelled" } as const
+    const failure = { message: "The call was cancelled.", retryable: false, terminalReason: "cancelled" } as const
+    const llmCall = async (): Promise<never> => {
+      controller.abort()
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      throw new LlmCallError(failure, { partial })
+    }
+    await telemetry.runTurn(machine, { llmCall }, { signal: controller.signal, cancelGraceMs: 60_000 })
+    expect(machine.usage).toMatchObject(USAGE)
+    expect(span("chat m").status.code).toBe(SpanStatusCode.UNSET)
+    // 30 + 70 tokens are read, 12 written: 30 + 7 + 120 millionths of a dollar.
+    expect(span("chat m").attributes).toMatchObject({
+      "turn_machine.cancelled": true,
+      "gen_ai.usage.input_tokens": 100,
+      "gen_ai.usage.output_tokens": 12,
+      "turn_machine.cost.usd": 0.000157,
+    })
+    expect(await metric("gen_ai.client.inference.usage.output_tokens")).toMatchObject([{ value: 12 }])
+    expect(await metric("turn_machine.cost.usd")).toMatchObject([{ value: 0.000157 }])
+    expect(await metric("gen_ai.client.inference.duration")).toEqual([])
+  })
+
+  test("ends the span of a model call that never ends before the turn continues without it", async () => {
+    const { telemetry, spans } = watch()
+    const calls = () => spans().filter(({ name }) => name === "chat m")
+    const machine = new TurnMachine(CONFIG, START)
+    let asked = 0
+    let endedBefore = 0
+    const llmCall = async (): Promise<LlmResponse> => {
+      asked += 1
+      if (asked === 2) {
+        await new Promise((resolve) => setTimeout(resolve, 0))
+        endedBefore = calls().length
+        return answer("Redirected.")
+      }
+      void redirectRun(machine, [{ id: "u2", role: "user", parts: [{ id: "u2.p0", type: "text", text: "The other one." }] }])
+      return new Promise(() => {})
+    }
+    await telemetry.runTurn(machine, { llmCall }, { cancelGraceMs: 10 })
+    expect(calls().map(({ attributes }) => attributes["turn_machine.cancelled"])).toEqual([true, undefined])
+    expect(endedBefore).toBe(1)
   })
 
   test("does not count the error of a stopped call as a failure", async () => {

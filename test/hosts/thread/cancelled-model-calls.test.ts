@@ -1,4 +1,5 @@
 import { expect, test } from "vitest"
+import { wireValidation } from "../../../src/checks/validation.ts"
 import { LlmCallError } from "../../../src/hosts/host.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
 import { readTurnJournal } from "../../../src/hosts/journal/read-journal.ts"
@@ -7,7 +8,6 @@ import { runThread, Thread, type ThreadOptions } from "../../../src/hosts/thread
 import type { Journal } from "../../../src/replay/journal.ts"
 import { verifyReplay } from "../../../src/replay/verify.ts"
 import type { LlmRequest, LlmResponse } from "../../../src/schemas/llm.ts"
-import { wireValidation } from "../../../src/schemas/validation.ts"
 import { CONFIG } from "../../replay/support.ts"
 
 const usage = { inputTokens: 8, cachedInputTokens: 0, outputTokens: 2, reasoningTokens: 0 }

@@ -1,9 +1,9 @@
 import { expect, test } from "vitest"
+import { judgeValidation } from "../../../src/checks/judge.ts"
 import { memoryJournalStore, openAiCompatible } from "../../../src/hosts/index.ts"
 import type { JournalStore, StoredJournal } from "../../../src/hosts/journal/store.ts"
 import { JudgedThread } from "../../../src/hosts/judge/judged-thread.ts"
 import { runThread, Thread } from "../../../src/hosts/thread/thread.ts"
-import { judgeValidation } from "../../../src/schemas/checklist.ts"
 import { CONFIG } from "../../replay/support.ts"
 import { type ChatBody, type ScriptedAnswer, type SeenRequest, startStrictServer } from "../../support/strict-server.ts"
 

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest"
+import { wireValidation } from "../../../src/checks/validation.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
 import { readTurnJournal } from "../../../src/hosts/journal/read-journal.ts"
 import { goalConfig, type ThreadTurn } from "../../../src/hosts/thread/config.ts"
@@ -6,7 +7,6 @@ import { runThread, Thread, type ThreadOptions } from "../../../src/hosts/thread
 import type { Journal } from "../../../src/replay/journal.ts"
 import { verifyReplay } from "../../../src/replay/verify.ts"
 import type { LlmRequest, LlmResponse, OutputPart } from "../../../src/schemas/llm.ts"
-import { wireValidation } from "../../../src/schemas/validation.ts"
 import { CONFIG } from "../../replay/support.ts"
 
 const call = (callId: string, toolName: string, inputJson = "{}"): OutputPart => ({ type: "tool_call", callId, toolName, inputJson })

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest"
-import { withMembers, withSignal } from "../../src/hosts/lazy-signal.ts"
+import { withMembers, withSignal } from "../../../src/hosts/run/lazy-signal.ts"
 
 /** A source that counts how often its signal is read. */
 class Source {
