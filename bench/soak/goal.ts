@@ -4,7 +4,7 @@ import type { Host } from "../../src/hosts/host.ts"
 import { JudgedThread } from "../../src/hosts/judge/judged-thread.ts"
 import { runThread, Thread, type ThreadOptions } from "../../src/hosts/thread/thread.ts"
 import { chatProjector } from "../../src/projectors/chat.ts"
-import { judgeValidation } from "../../src/schemas/checklist.ts"
+import { judgeValidation } from "../../src/checks/judge.ts"
 import type { LlmRequest, LlmResponse, OutputPart } from "../../src/schemas/llm.ts"
 import { halves, heapBytes, linearFault, type Sample } from "./growth.ts"
 import { Progress, type Say } from "./progress.ts"
@@ -57,7 +57,8 @@ export async function soakGoal({ days, kind, say, signal, heapTolerance = 0.5, a
     const faults = world.faults
     let [restarts, extensions, turns] = [0, 0, 0]
     let first = true
-    while (world.at < until && faults.length === 0 && signal?.aborted !== true) {
+    const isStopped = (): boolean => signal?.aborted === true
+    while (world.at < until && faults.length === 0 && !isStopped()) {
       // Each run of this loop is a process of its own, which lives for six hours.
       const dies = Math.min(until, world.at + RESTART_MS)
       const thread = await Thread.open(store, "t", world.options)
@@ -65,7 +66,7 @@ export async function soakGoal({ days, kind, say, signal, heapTolerance = 0.5, a
       if (first) await thread.command({ type: "set", objective: "Watch the harbour.", tokenBudget: TOKEN_BUDGET })
       else restarts += 1
       first = false
-      while (world.at < dies && faults.length === 0 && signal?.aborted !== true) {
+      while (world.at < dies && faults.length === 0 && !isStopped()) {
         const pause = new AbortController()
         const before = world.at
         const { notBefore, reason } = await runThread(thread, world.host, {
@@ -80,7 +81,7 @@ export async function soakGoal({ days, kind, say, signal, heapTolerance = 0.5, a
             await afterTurn?.(thread)
             await setImmediate()
             progress.at((world.at - startedAt) / HOUR_MS)
-            if (world.at >= dies || signal?.aborted === true) pause.abort()
+            if (world.at >= dies || isStopped()) pause.abort()
             return advice
           },
         })
@@ -100,9 +101,9 @@ export async function soakGoal({ days, kind, say, signal, heapTolerance = 0.5, a
       await thread.close()
       samples.push({ work: turns, heapBytes: heapBytes(), storedBytes: await soaked.storedBytes() })
     }
-    if (signal?.aborted !== true && world.waits === 0) faults.push("The judge never let the goal wait.")
+    if (!isStopped() && world.waits === 0) faults.push("The judge never let the goal wait.")
     // A run that was ended early may have too few samples to say anything about growth.
-    const isCutShort = signal?.aborted === true && samples.length < 6
+    const isCutShort = isStopped() && samples.length < 6
     for (const [value, tolerance] of [
       ["storedBytes", 0.05],
       ["heapBytes", heapTolerance],
