@@ -22,7 +22,8 @@ import { measureRounds, median } from "./rounds.ts"
 import { CONFIG, responses, START } from "./script.ts"
 
 const config: TurnConfig = { ...CONFIG, driver: chatDriver(), projector: chatProjector }
-const WITHOUT_SNAPSHOTS: RecorderOptions = { snapshotEveryRecords: 0, snapshotEveryChars: 0 }
+const WITHOUT_SNAPSHOTS: RecorderOptions = {}
+const SNAPSHOTS: RecorderOptions = { snapshotEveryRecords: 300, snapshotEveryChars: 1_000_000 }
 const factor = Number(process.argv[2] ?? "1")
 
 /** A hand-written reducer that writes its responses as lines of JSON: the least that a turn could store. */
@@ -69,14 +70,14 @@ function measureRecording(iterations: number): JournalFigures {
   const times = measureRounds(rounds, iterations, {
     floor: () => jsonLines(script),
     journal: () => record(script, WITHOUT_SNAPSHOTS, count),
-    snapshots: () => record(script, {}, count),
+    snapshots: () => record(script, SNAPSHOTS, count),
   })
   return {
     iterations,
     responses: script.length,
     floorBytes: jsonLines(script),
     journalBytes: journalText(script, WITHOUT_SNAPSHOTS).length,
-    snapshotBytes: journalText(script, {}).length,
+    snapshotBytes: journalText(script, SNAPSHOTS).length,
     ...times,
   }
 }
@@ -87,7 +88,7 @@ function measureReading(iterations: number): ReadFigures {
   const whole = journalText(script, WITHOUT_SNAPSHOTS)
   // Cut before the end: a finished turn is not resumed.
   const cut = (text: string): string => text.slice(0, text.lastIndexOf("\n", text.length - 400) + 1)
-  const [unfinished, snapshots] = [cut(whole), cut(journalText(script, {}))]
+  const [unfinished, snapshots] = [cut(whole), cut(journalText(script, SNAPSHOTS))]
   const read = readJournal(whole)
   const short = compacted(readJournal(snapshots))
   const rounds = Math.max(5, Math.ceil((10_000 * factor) / iterations))

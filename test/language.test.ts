@@ -1,4 +1,5 @@
-import { readdirSync, readFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { describe, expect, test } from "vitest"
 import { readDocs } from "./docs/blocks.ts"
@@ -71,6 +72,20 @@ describe("the rule", () => {
     "Use another driver.",
   ])("lets plain English pass: %s", (text) => {
     expect(avoidedIn([{ kind: "text", file: "a.md", line: 1, text }])).toEqual([])
+  })
+
+  test("is not for packages that an example has installed, nor for what a link leads to", () => {
+    const root = mkdtempSync(join(tmpdir(), "language-"))
+    try {
+      for (const folder of ["examples/one/web", "examples/one/node_modules/other", "elsewhere"]) {
+        mkdirSync(join(root, folder), { recursive: true })
+        writeFileSync(join(root, folder, "a.tsx"), "// It goes on.")
+      }
+      symlinkSync(join(root, "elsewhere"), join(root, "examples/one/linked"), "junction")
+      expect(sourcePassages(root, "examples").map(({ file }) => file)).toEqual(["examples/one/web/a.tsx"])
+    } finally {
+      rmSync(root, { recursive: true, force: true })
+    }
   })
 
   test("reads comments, messages and templates, across lines, and names the line", () => {

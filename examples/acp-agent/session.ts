@@ -31,7 +31,7 @@ import { partsOf } from "./prompt-content.ts"
 import { diffOf } from "./shown-calls.ts"
 import type { Storage } from "./storage.ts"
 import { toolsOf } from "./tools.ts"
-import { answersFirst, goalInput, Updates } from "./updates.ts"
+import { goalInput, Updates } from "./updates.ts"
 import { type ClientSide, type Workspace, workspaceOf } from "./workspace.ts"
 
 const SYSTEM_PROMPT =
@@ -154,13 +154,13 @@ export class Session {
 
   /** Sends all that the session has: the conversation, its calls, and the plan. */
   async replay(): Promise<void> {
-    for await (const event of answersFirst(this.#events({ live: false }))) await this.#show(event)
+    for await (const event of this.#events({ live: false })) await this.#show(event)
     await this.#sendPlan()
   }
 
   /** Reads what the session has without sending it, so that the client is sent only what is new. */
   async skipReplay(): Promise<void> {
-    for await (const event of answersFirst(this.#events({ live: false }))) await this.#updates.of(event)
+    for await (const event of this.#events({ live: false })) await this.#updates.of(event)
   }
 
   /** Sends from now on what happens, and continues what another process left: an open turn, and inputs that no turn received. */
@@ -270,7 +270,7 @@ export class Session {
   /** Sends what happens until the thread is closed. */
   async #follow(): Promise<void> {
     try {
-      for await (const event of answersFirst(this.#events({ after: this.#cursor }))) {
+      for await (const event of this.#events({ after: this.#cursor })) {
         await this.#show(event)
         if (event.type === "approval_requested") this.#ask(event.turnId, event.held)
         if (event.type === "approval_decided") this.#questions.get(keyOf(event))?.abort()

@@ -225,26 +225,6 @@ export function goalInput(objective: string): string {
   return `goal ${objective}`
 }
 
-/**
- * The events of a thread with each answer of the model before what happens to its calls. A thread reports calls that wait, and those that are
- * denied, in the same step as the message with the calls, but before it.
- */
-export async function* answersFirst(events: AsyncIterable<ThreadEvent>): AsyncGenerator<ThreadEvent, void, undefined> {
-  const waiting: ThreadEvent[] = []
-  let isAnswered = false
-  for await (const event of events) {
-    if (isAnswered && (event.type === "approval_requested" || event.type === "tool_call_ended")) {
-      waiting.push(event)
-      continue
-    }
-    isAnswered = event.type === "model_call_ended"
-    if (event.type === "message") yield event
-    yield* waiting.splice(0)
-    if (event.type !== "message") yield event
-  }
-  yield* waiting
-}
-
 function keyOf(turnId: string, callId: string): string {
   return `${turnId}\n${callId}`
 }

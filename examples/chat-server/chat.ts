@@ -1,7 +1,7 @@
 import type { Message } from "turn-machine"
 import { runThread, type Thread, type ThreadEvent } from "turn-machine/hosts/thread"
 import { type ChatContinuation, toDecisions, toResponse, type UiSelection } from "turn-machine/hosts/ui-stream"
-import { type UiMessage, UiStream, type UiStreamStatus, uiMessages } from "turn-machine/projectors/ui-stream"
+import { type UiMessage, UiMessageFold, UiStream, type UiStreamStatus } from "turn-machine/projectors/ui-stream"
 import type { Agent } from "./agent.ts"
 
 /** `waiting`: for the user's decision about calls of tools. */
@@ -38,6 +38,10 @@ export class Chat {
   readonly #options: ChatOptions
   readonly #cancelling = new AbortController()
   #runs: Promise<unknown> = Promise.resolve()
+  /** The messages up to a cursor. Reading a long thread from its beginning takes long, so it is done once. */
+  readonly #messages: UiMessageFold
+  #cursor: string | undefined
+  #reading: Promise<void> = Promise.resolve()
   #isClosed = false
   #watchers = 0
   #unwatched: ReturnType<typeof setTimeout> | undefined
@@ -46,6 +50,7 @@ export class Chat {
     this.#thread = thread
     this.#agent = agent
     this.#options = options
+    this.#messages = new UiMessageFold(agent.ui)
     void this.#follow().catch((error: unknown) => console.error(`${thread.threadId}:`, error))
   }
 
@@ -57,10 +62,21 @@ export class Chat {
 
   /** The messages, and where the chat is. */
   async state(): Promise<ChatState> {
-    const events: ThreadEvent[] = []
-    for await (const event of this.#thread.events({ live: false })) events.push(event)
-    const { messages, status, queued } = uiMessages(events, this.#agent.ui)
-    return { status, messages, queued, version: events.flatMap((event) => ("cursor" in event ? [event.cursor] : [])).at(-1) ?? "" }
+    // One after another, because each begins where the one before ended.
+    const reading = this.#reading.then(() => this.#read())
+    this.#reading = reading.catch(() => {})
+    await reading
+    const { messages, status, queued } = this.#messages.messages
+    return { status, messages, queued, version: this.#cursor ?? "" }
+  }
+
+  /** Reads what was recorded since the last time. */
+  async #read(): Promise<void> {
+    const after = this.#cursor === undefined ? {} : { after: this.#cursor }
+    for await (const event of this.#thread.events({ ...after, live: false })) {
+      this.#messages.next(event)
+      if ("cursor" in event) this.#cursor = event.cursor
+    }
   }
 
   /** Stores a message, once for each key, and lets a turn receive it. Returns its id. While the turn waits for approvals, the message replaces them. */

@@ -9,6 +9,7 @@ import { resumeRun, run } from "./run/run.ts"
 import { didYouMean, readArgs } from "./terminal/args.ts"
 import { CliError } from "./terminal/errors.ts"
 import { oneLine, plainText } from "./terminal/format.ts"
+import { printHelp } from "./terminal/help.ts"
 import type { Io } from "./terminal/io.ts"
 import { version } from "./terminal/version.ts"
 
@@ -31,7 +32,7 @@ export async function cli(args: readonly string[], io: Io): Promise<number> {
 
 async function dispatch([name, ...rest]: readonly string[], io: Io): Promise<number> {
   if (name === undefined || name === "help") {
-    io.stdout.write(HELP)
+    printHelp(HELP, io)
     return 0
   }
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
@@ -45,6 +46,7 @@ async function dispatch([name, ...rest]: readonly string[], io: Io): Promise<num
     { help: { type: "boolean", short: "h" }, version: { type: "boolean", short: "v" } },
     "turn-machine --help",
   )
-  io.stdout.write(values.version === true && values.help !== true ? `${version()}\n` : HELP)
+  if (values.version === true && values.help !== true) io.stdout.write(`${version()}\n`)
+  else printHelp(HELP, io)
   return 0
 }

@@ -300,8 +300,9 @@ export interface Host {
   /** Receives committed history and the end of the turn. Awaited before the next work is performed. If it throws, `runTurn` rejects. */
   progress?(effect: Progress | Done): Promise<void> | void
   /**
-   * Called before work is performed, after each accepted answer, and after `done`. Save `machine.checkpoint()` here. Awaited. If it
-   * throws, `runTurn` rejects.
+   * Called before work is performed, after each accepted answer, and after `done`. With a journal, a checkpoint that is answered in the write
+   * of the answer before has no calls of its own: four in an iteration with tools instead of six. Save `machine.checkpoint()` here. Awaited.
+   * If it throws, `runTurn` rejects.
    */
   save?(machine: TurnMachine): Promise<void> | void
 }
@@ -392,6 +393,12 @@ export interface TurnLog {
    * recorded, and the effect fails instead.
    */
   response(machine: TurnMachine, response: Response): Promise<void>
+  /**
+   * Records a response, and those that follow from it without any work, in one write: `handle` passes each to the machine when its record is
+   * made, and returns the next one, if there is one. Resolves when all are stored; nothing that they led to may be performed or reported before.
+   * Absent: each response is recorded on its own.
+   */
+  responses?(machine: TurnMachine, first: Response, handle: (response: Response) => Response | undefined): Promise<void>
   /** Records a host command, and then applies it to the machine. */
   command(machine: TurnMachine, command: HostCommand): Promise<void>
   /**

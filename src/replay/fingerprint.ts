@@ -11,13 +11,16 @@ import { type Digest, digest, digestString, EMPTY, extend } from "./digest.ts"
 export function fingerprint(effect: AnswerableEffect): string {
   let known = fingerprints.get(effect)
   if (known === undefined) {
-    known =
-      effect.type === "llm_call"
-        ? requestFingerprint(effect.request)
-        : digest(effect.type === "tool_calls" ? comparedBatch(effect) : withoutId(effect))
+    known = freshFingerprint(effect)
     fingerprints.set(effect, known)
   }
   return known
+}
+
+/** {@link fingerprint}, which is not cached by the effect. */
+export function freshFingerprint(effect: AnswerableEffect): string {
+  if (effect.type === "llm_call") return requestFingerprint(effect.request)
+  return digest(effect.type === "tool_calls" ? comparedBatch(effect) : withoutId(effect))
 }
 
 const fingerprints = new WeakMap<AnswerableEffect, string>()

@@ -72,7 +72,7 @@ export function fold(machine: TurnMachine, entries: readonly JournalEntry[], at:
         if (entry.fingerprint !== undefined) {
           checkEffect(machine, entry, record, recorded?.id === record.id ? recorded : undefined, check(entry))
           if (record.type === "tool_decisions") notifications?.emitted(record.id)
-          else notifications?.handedOut(record.id)
+          else if (!isAnsweredAhead(record)) notifications?.handedOut(record.id)
         }
         // A response that the live turn refused after it was recorded is refused here, too.
         unlessRefused(() => machine.handle(record))
@@ -134,6 +134,14 @@ export function heldDifference(recorded: AnswerableEffect | undefined, replayed:
 function heldIn(effect: AnswerableEffect | undefined): string {
   const held = effect?.type === "tool_calls" ? (effect.held ?? []) : []
   return held.length === 0 ? "none" : held.map(({ callId, toolName }) => `${callId} (${toolName})`).join(", ")
+}
+
+/**
+ * Whether a response may have been recorded together with the one before it, so that the host may not have received what was emitted between
+ * them: it needs no executor to deliver nothing.
+ */
+function isAnsweredAhead(response: Response): boolean {
+  return response.type === "checkpoint_delivery" && Object.keys(response.delivery).length === 0
 }
 
 export function isPreparing({ type }: TurnCheckpoint["state"]): boolean {

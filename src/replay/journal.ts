@@ -292,8 +292,10 @@ export class LineReader {
   /**
    * @param maxChars a longer line is damaged: no journal was written with it
    * @param encode reads the characters of a text faster than ECMAScript can. The result is the same
+   * @param checksum that of the line before the first one
    */
-  constructor(onLine: OnLine, maxChars: number = MAX_LINE_CHARS, encode?: EncodeAscii) {
+  constructor(onLine: OnLine, maxChars: number = MAX_LINE_CHARS, encode?: EncodeAscii, checksum: string = "") {
+    this.#checksum = checksum
     this.#onLine = onLine
     this.#maxChars = maxChars
     this.#encode = encode

@@ -10,7 +10,7 @@ import type { Response } from "../wire/response.ts"
 import { baseOf, shortCheckpoint } from "./base.ts"
 import { configDigests, trustingConfig } from "./config.ts"
 import { digest } from "./digest.ts"
-import { fingerprint } from "./fingerprint.ts"
+import { freshFingerprint } from "./fingerprint.ts"
 import { HeldSnapshot } from "./held-snapshot.ts"
 import { type Journal, type JournalValidation, JournalWriter, type LogHistory, lastSnapshot } from "./journal.ts"
 import { SnapshotLines } from "./snapshot-lines.ts"
@@ -26,10 +26,11 @@ const SMALL_SNAPSHOT = 10_000
 export interface RecorderOptions {
   /**
    * Number of records after which a snapshot is due. A large snapshot is delayed until as many characters were written as the
-   * last one has, so that the size of all snapshots stays in proportion to the rest. Default 300; 0: never.
+   * last one has, so that the size of all snapshots stays in proportion to the rest. Default 0: never, because they double a journal and resuming
+   * it becomes about a sixth faster.
    */
   readonly snapshotEveryRecords?: number
-  /** Number of characters of records after which a snapshot is due, with the same delay. Default 1,000,000; 0: never. */
+  /** Number of characters of records after which a snapshot is due, with the same delay. Default 0: never. */
   readonly snapshotEveryChars?: number
   /** Records every effect in full, so that a divergence can say what differs. The journal then grows with the transcript. Default false. */
   readonly keepEffects?: boolean
@@ -63,14 +64,14 @@ export class Recorder {
   /** Whether the last line names a configuration whose snapshot was torn off. Another snapshot must not take its place. */
   #isTorn = false
   /** The effect that was handed out last, as it was then. Recorded with {@link RecorderOptions.keepEffects}. */
-  #handedOut: { readonly effect: AnswerableEffect; readonly copy: AnswerableEffect } | undefined
+  #handedOut: { readonly effect: AnswerableEffect; readonly copy: AnswerableEffect; readonly fingerprint: string } | undefined
 
   private constructor(writer: JournalWriter, options: RecorderOptions, base: JournalBase | undefined) {
     this.#writer = writer
     this.#base = base
     this.#options = {
-      snapshotEveryRecords: options.snapshotEveryRecords ?? 300,
-      snapshotEveryChars: options.snapshotEveryChars ?? 1_000_000,
+      snapshotEveryRecords: options.snapshotEveryRecords ?? 0,
+      snapshotEveryChars: options.snapshotEveryChars ?? 0,
       keepEffects: options.keepEffects ?? false,
     }
     this.#validation = options.validation
@@ -185,8 +186,7 @@ export class Recorder {
     const { state } = machine.turn.position
     if (!("outstanding" in state) || state.outstanding === this.#handedOut?.effect) return
     const effect = state.outstanding
-    fingerprint(effect)
-    this.#handedOut = { effect, copy: this.#options.keepEffects ? plain(effect) : effect }
+    this.#handedOut = { effect, copy: this.#options.keepEffects ? plain(effect) : effect, fingerprint: freshFingerprint(effect) }
   }
 
   /** Returns the line for a tool call with `effects: "once"` that is about to run; without `callId`, for the code of the effect. */
@@ -209,10 +209,10 @@ export class Recorder {
     const answered = outstanding?.id === response.id ? outstanding : undefined
     if (answered === undefined) return this.#count(this.#line(response))
     this.#held.note(response)
-    // Cached since the effect was handed out.
-    const own = fingerprint(answered)
-    const effect = answered === this.#handedOut?.effect ? this.#handedOut.copy : answered
-    return this.#writer.whole(() => this.#effect(effect) + this.#count(this.#line(response, own)))
+    const handedOut = answered === this.#handedOut?.effect ? this.#handedOut : undefined
+    const own = handedOut?.fingerprint ?? freshFingerprint(answered)
+    if (!this.#options.keepEffects) return this.#count(this.#line(response, own))
+    return this.#writer.whole(() => this.#effect(handedOut?.copy ?? answered) + this.#count(this.#line(response, own)))
   }
 
   /** Returns the line for a host command, before the machine applies it. */
@@ -281,8 +281,7 @@ export class Recorder {
   }
 
   #effect(effect: AnswerableEffect): string {
-    const record: JournalRecord = { type: "effect", effect }
-    return this.#options.keepEffects ? this.#lineIfReadable(record) : ""
+    return this.#lineIfReadable({ type: "effect", effect })
   }
 
   /** The line of a record; "" if it could not be read again. */

@@ -1,6 +1,7 @@
 import { canonicalJson } from "../json.ts"
 import type { TurnConfig } from "../machine/config.ts"
 import { addUsage } from "../machine/limits.ts"
+import type { Turn } from "../machine/turn.ts"
 import type { TurnEvent } from "../wire/event.ts"
 import type { GoalEvent, TurnOrigin } from "../wire/goal.ts"
 import type { JournalHeader } from "../wire/journal.ts"
@@ -34,6 +35,17 @@ export interface ReplayedTurn {
   readonly goals?: false
 }
 
+/** What the log of a thread has before the first record that is folded. */
+export interface EventBase {
+  /** The position before its events. */
+  readonly position: ThreadPosition
+  readonly history: Iterable<HistoryRecord>
+  /** The messages of the user that no turn had received. */
+  readonly undelivered: readonly Message[]
+  /** The system prompt and tools that the log had last. */
+  readonly surface: ThreadTurnEnded["newSurface"]
+}
+
 /** Returns the configuration of a turn; `undefined` or a throw: its journal is not replayed, and its messages are those of the log. */
 export type ConfigOfTurn = (turn: ReplayedTurn) => TurnConfig | undefined
 
@@ -45,10 +57,10 @@ export type ConfigOfTurn = (turn: ReplayedTurn) => TurnConfig | undefined
  */
 export class ThreadEventFold {
   readonly #configOf: ConfigOfTurn
-  #position: ThreadPosition = START
+  #position: ThreadPosition
   /** The history as the log has it. */
-  readonly #history: HistoryRecord[] = []
-  #undelivered: readonly Message[] = []
+  readonly #history: HistoryRecord[]
+  #undelivered: readonly Message[]
   #turn: ThreadTurnBegun | undefined
   #facts: TurnFacts | undefined
   /** The system prompt and tools that the log has last. */
@@ -58,8 +70,13 @@ export class ThreadEventFold {
   /** The model call that was answered last. */
   #answered = 0
 
-  constructor(configOf: ConfigOfTurn) {
+  /** @param base what the log has before the record that comes first, which begins a turn. Default: nothing */
+  constructor(configOf: ConfigOfTurn, { position, history, undelivered, surface }: EventBase = NOTHING) {
     this.#configOf = configOf
+    this.#position = position
+    this.#history = [...history]
+    this.#undelivered = undelivered
+    this.#surface = surface
   }
 
   /** The position after all events so far. */
@@ -75,6 +92,11 @@ export class ThreadEventFold {
   /** The id of the last model call of the open turn that has ended; 0 without one. */
   get answeredModelCall(): number {
     return this.#answered
+  }
+
+  /** The open turn as its journal leads to it. `undefined`: there is none, or it cannot be replayed. */
+  get replayed(): Turn | undefined {
+    return this.#facts?.turn
   }
 
   /** The events of the next record of the log. `number`: counted from 1. */
@@ -127,7 +149,7 @@ export class ThreadEventFold {
     }
     this.#position = { ...this.#position, record: number, index: 0 }
     const at = "at" in record ? record.at : undefined
-    return (this.#facts?.next({ record, fingerprint }) ?? []).flatMap((fact) => this.#factEvents(fact, turn.turnId, at))
+    return callsAfterAnswer((this.#facts?.next({ record, fingerprint }) ?? []).flatMap((fact) => this.#factEvents(fact, turn.turnId, at)))
   }
 
   #begun(header: JournalHeader, { turnId, origin, at: startedAt, goals }: ThreadTurnBegun): TurnFacts | undefined {
@@ -299,6 +321,22 @@ export class ThreadEventFold {
     return { kind: "input", position: this.#position, content }
   }
 }
+
+/**
+ * The events of a record with the answer of the model before what happened to its calls: a driver decides which of them are held or denied before it
+ * adds the answer to the history. Events of one kind stay in their order, as their positions are.
+ */
+function callsAfterAnswer(events: readonly PlacedEvent[]): readonly PlacedEvent[] {
+  const ended = events.findLastIndex(({ content }) => content.type === "model_call_ended")
+  const answer = events.findIndex(({ content }, index) => index > ended && content.type === "message" && content.message.role === "assistant")
+  const first = events.findIndex(({ content: { type } }, index) => index > ended && (type === "approval_requested" || type === "tool_call_ended"))
+  if (ended < 0 || first < 0 || answer < first) return events
+  const between = events.slice(first, answer + 1)
+  const isHistory = ({ kind }: PlacedEvent): boolean => kind === "history"
+  return [...events.slice(0, first), ...between.filter(isHistory), ...between.filter((event) => !isHistory(event)), ...events.slice(answer + 1)]
+}
+
+const NOTHING: EventBase = { position: START, history: [], undelivered: [], surface: undefined }
 
 function timed(at: number | undefined): { readonly at?: number } {
   return at === undefined ? {} : { at }

@@ -52,6 +52,17 @@ export class TurnFacts {
     )?.turn
   }
 
+  /** The turn as the records so far lead to it. `undefined`: it cannot be replayed. */
+  get turn(): Turn | undefined {
+    let turn = this.#turn
+    for (;;) {
+      const known = turn
+      const step = known && this.#try(() => advance(this.#config, known))
+      if (step === undefined || step.effects.length === 0) return turn
+      turn = step.turn
+    }
+  }
+
   /** What the record shows, and what its turn emits until it waits for the next. */
   next({ record, fingerprint }: Pick<JournalEntry, "record" | "fingerprint">): readonly TurnFact[] {
     const isFirst = this.#reconfigured

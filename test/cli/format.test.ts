@@ -66,6 +66,34 @@ describe("text for a terminal", () => {
     expect(wrap("a-very-long-word and another")).toBe("a-very-long-word\n  and\n  another")
     expect(new Wrap(0, "  ", 2).add("one two three four five six")).toBe("one two three four five six")
   })
+
+  it("is wrapped between ideographs, but not before what closes or after what opens", () => {
+    const wrap = (...pieces: readonly string[]): string => {
+      const wrapper = new Wrap(12, "  ", 2)
+      return pieces.map((piece) => wrapper.add(piece)).join("")
+    }
+    expect(wrap("我看一下這個資料夾")).toBe("我看一下這\n  個資料夾")
+    expect(wrap("我看", "一下這", "個資", "料夾")).toBe("我看一下這\n  個資料夾")
+    expect(wrap("我看一下這。個")).toBe("我看一下\n  這。個")
+    expect(wrap("我看一下「這」")).toBe("我看一下\n  「這」")
+    expect(wrap("我 cart.js 看")).toBe("我 cart.js\n  看")
+    expect(wrap("我看cart.js,看")).toBe("我看\n  cart.js,看")
+    // Korean has spaces.
+    expect(wrap("한국어 텍스트도 있습니다")).toBe("한국어\n  텍스트도\n  있습니다")
+  })
+
+  it("has no line breaks before its first word or after its last one", () => {
+    const wrapper = new Wrap(12, "  ", 2)
+    expect(["\n\n one", "\n", "\n  two", "\n\n"].map((piece) => wrapper.add(piece))).toEqual(["one", "", "\n\n    two", ""])
+  })
+
+  it("is wrapped to the width that the terminal has now", () => {
+    let width = 12
+    const wrapper = new Wrap(() => width, "", 0)
+    expect(wrapper.add("one two three")).toBe("one two\nthree")
+    width = 20
+    expect(wrapper.add(" four five six seven")).toBe(" four five six\nseven")
+  })
 })
 
 describe("byCodePoint", () => {

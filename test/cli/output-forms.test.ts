@@ -161,6 +161,55 @@ describe("while something takes long", () => {
   })
 })
 
+describe("a tool call on a terminal", () => {
+  const failed = (columns: () => number): { readonly shown: () => string; readonly fail: () => void } => {
+    let shown = ""
+    const stdout = {
+      isTTY: true,
+      get columns() {
+        return columns()
+      },
+      write: (text: string) => (shown += text),
+    }
+    const screen = new RunScreen({ stdout, env: { NO_COLOR: "1" }, cwd: "/" })
+    const failure = {
+      class: "invalid_request",
+      code: "no",
+      message: "The file reports/2026.md does not exist.",
+      source: "tool",
+      retry: { type: "never" },
+    } as const
+    const fail = (): void =>
+      screen.event({
+        type: "tool_call",
+        callId: "c",
+        name: "read_file",
+        args: { path: "reports/2026.md" },
+        output: { status: "failure", failure },
+        durationMs: 7,
+      })
+    return { shown: () => shown, fail }
+  }
+
+  test("that failed says why in full, however narrow it is", () => {
+    const { shown, fail } = failed(() => 30)
+    fail()
+    expect(shown().replace(/\d+ B/, "… B")).toBe(
+      "   ✗ read_file reports/2026.md\n     The file reports/2026.md\n     does not exist.\n     … B, 7 ms\n",
+    )
+  })
+
+  test("has the width that the terminal has then", () => {
+    let columns = 30
+    const { shown, fail } = failed(() => columns)
+    fail()
+    const narrow = shown().trimEnd().split("\n").length
+    columns = 120
+    fail()
+    expect([narrow, shown().trimEnd().split("\n").length]).toEqual([4, 5])
+  })
+})
+
 test("the help names every form of the output", () => {
   for (const file of ["run", "goal"]) {
     const help = readFileSync(join(import.meta.dirname, `../../src/cli/${file}/help.ts`), "utf8")

@@ -24,7 +24,7 @@ function linesOf(stdout: string): readonly Line[] {
 /** Removes from output what differs between runs: times, and the order in which parallel tools end. */
 function steady(stdout: string): string {
   const lines = stdout
-    .replace(/[\d.]+ k?B, \d+ ms$/gm, "…")
+    .replace(/[\d.]+ k?B, [\d.]+ m?s$/gm, "…")
     .replace(/, [\d.]+ m?s$/gm, ", …")
     .split("\n")
   const sorted: string[] = []
@@ -194,8 +194,8 @@ written  turn-machine-out/todo-report.md
     expect(await shown(100)).toMatch(/^ {3}✓ list_files {35}6 files, 613 B {9}\d+ B, \d+ ms$/m)
     expect(await shown(80)).toMatch(/^ {3}✓ list_files {27}6 files, 613 B {9}\d+ B, \d+ ms$/m)
     expect((await shown(80)).split("\n").filter((line) => line.length > 80)).toEqual([])
-    expect(await shown(60)).toMatch(/^ {3}✓ list_files 6 files, 613 B \d+ B, \d+ ms$/m)
-    expect(await shown(30)).toMatch(/^ {3}✓ list_files\n {5}6 files,.* \d+ B, \d+ ms$/m)
+    expect(await shown(60)).toMatch(/^ {3}✓ list_files {2}6 files, 613 B {2}\d+ B, \d+ ms$/m)
+    expect(await shown(30)).toMatch(/^ {3}✓ list_files\n {5}6 files,.* {2}\d+ B, \d+ ms$/m)
   })
 
   it("separates every iteration number from the text", () => {

@@ -88,11 +88,18 @@ export function markdownPassages(root: string, file: string): readonly Passage[]
 
 /** The comments of every TypeScript file of a folder, and the string literals that have more than one word. */
 export function sourcePassages(root: string, folder: string): readonly Passage[] {
-  const names = readdirSync(join(root, folder), { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".ts"))
-  return names
+  return sourceFiles(root, folder)
     .sort()
-    .map((name) => `${folder}/${name}`)
     .flatMap((file) => passagesOf(file, readFileSync(join(root, file), "utf8")))
+}
+
+/** The TypeScript files of a folder. Links are not followed, and installed packages are not ours. */
+function sourceFiles(root: string, folder: string): string[] {
+  return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
+    const path = `${folder}/${entry.name}`
+    if (entry.isDirectory()) return entry.name === "node_modules" ? [] : sourceFiles(root, path)
+    return entry.isFile() && /\.tsx?$/.test(entry.name) ? [path] : []
+  })
 }
 
 /** What {@link sourcePassages} gives of one file. */

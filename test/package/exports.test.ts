@@ -393,7 +393,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     "threadEvents",
   ],
   "turn-machine/hosts/ui-stream": ["ChatRequestError", "lastCursor", "readChatRequest", "resumingFetch", "toDecisions", "toResponse"],
-  "turn-machine/projectors/ui-stream": ["ResumedUiStream", "UiStream", "uiMessages", "withoutRetracted"],
+  "turn-machine/projectors/ui-stream": ["ResumedUiStream", "UiMessageFold", "UiStream", "uiMessages", "withoutRetracted"],
   "turn-machine/testing": [
     "CONFORMANCE_LAWS",
     "ConformanceError",

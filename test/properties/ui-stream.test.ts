@@ -4,12 +4,12 @@ import * as fc from "fast-check"
 import { expect, test } from "vitest"
 import { memoryJournalStore } from "../../src/hosts/journal/memory.ts"
 import { threadEvents } from "../../src/hosts/thread/events.ts"
-import { type UiChunk, uiMessages, withoutRetracted } from "../../src/projectors/ui-stream/index.ts"
+import { type UiChunk, UiMessageFold, uiMessages, withoutRetracted } from "../../src/projectors/ui-stream/index.ts"
 import { ResumedUiStream } from "../../src/projectors/ui-stream/resume.ts"
 import { type PositionedChunk, UiStream } from "../../src/projectors/ui-stream/ui-stream.ts"
 import type { DurableThreadEvent } from "../../src/wire/thread-event.ts"
+import { aStory, playStory, type Story } from "../support/thread-stories.ts"
 import { checkAsync, SLOW } from "./check.ts"
-import { aStory, playStory } from "./ui-stream-stories.ts"
 
 // Conversations with crashes, failed attempts, cancellations, held calls and inputs at any time, as chunks: live, replayed, and continued at each place.
 
@@ -103,6 +103,21 @@ function byTurn(chunks: readonly PositionedChunk[]): Map<string, PositionedChunk
   return turns
 }
 
+/** Plays a story. `live`: the chunks of one reader who was there all the time. */
+async function playLive(story: Story) {
+  const store = memoryJournalStore()
+  const live: PositionedChunk[] = []
+  const stream = new UiStream()
+  let cursor: string | undefined
+  const { options } = await playStory(story, store, async (thread, { killed }) => {
+    for await (const event of thread.events({ ...(cursor !== undefined && { after: cursor }), signal: killed })) {
+      if ("cursor" in event) ({ cursor } = event)
+      live.push(...stream.next(event))
+    }
+  })
+  return { store, options, live }
+}
+
 const bare = (chunks: readonly { readonly chunk: UiChunk }[]): UiChunk[] => chunks.map(({ chunk }) => chunk)
 
 test(
@@ -112,7 +127,7 @@ test(
     await checkAsync(
       300,
       fc.asyncProperty(aStory, async (story) => {
-        const { store, options, live } = await playStory(story, memoryJournalStore())
+        const { store, options, live } = await playLive(story)
         const recorded: DurableThreadEvent[] = []
         for await (const event of threadEvents(store, "t", { thread: options })) recorded.push(event)
         const stream = new UiStream()
@@ -123,6 +138,12 @@ test(
         await expectValid(bare(live))
 
         const loaded = uiMessages(recorded)
+        const fold = new UiMessageFold()
+        for (const [index, event] of recorded.entries()) {
+          fold.next(event)
+          if (index % 7 === 0) expect(fold.messages).toEqual(uiMessages(recorded.slice(0, index + 1)))
+        }
+        expect(fold.messages).toEqual(loaded)
         const liveTurns = byTurn(live)
         for (const [turnId, turn] of byTurn(replayed)) {
           const message = loaded.messages.find(({ id }) => id === turnId)

@@ -1,9 +1,7 @@
-import { existsSync, mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { existsSync } from "node:fs"
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core"
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest"
-import { freePort, type Server, type Settings, startServer } from "./processes.ts"
+import { Places, type Server } from "./processes.ts"
 
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 120_000, expect: { poll: { timeout: 60_000 } } })
 
@@ -12,23 +10,9 @@ const BROWSERS = [process.env["CHROMIUM"] ?? "", "/usr/bin/chromium", "/usr/bin/
 const executablePath = BROWSERS.find((path) => path !== "" && existsSync(path))
 if (executablePath === undefined) console.warn("The tests of the page did not run: there is no Chromium. Set CHROMIUM to its path.")
 
-const root = mkdtempSync(join(tmpdir(), "chat-page-"))
 let browser: Browser
-const running = new Set<Server>()
+const places = new Places()
 const contexts = new Set<BrowserContext>()
-let places = 0
-
-async function newPlace(): Promise<(settings?: Settings) => Promise<Server>> {
-  places += 1
-  const folder = join(root, `${places}`)
-  const port = await freePort()
-  return async (settings) => {
-    const server = await startServer(folder, port, settings)
-    running.add(server)
-    return server
-  }
-}
-
 /** A new browser, with errors of its pages as failures of the test. */
 async function newBrowser(size?: { readonly width: number; readonly height: number }): Promise<BrowserContext> {
   const context = await browser.newContext(size === undefined ? {} : { viewport: size })
@@ -61,22 +45,22 @@ const until = (page: Page, text: string) => page.getByText(text).first().waitFor
 
 describe.runIf(executablePath !== undefined)("the page", () => {
   /** One server for the tests that need nothing of their own. */
+  const sharing = new Places()
   let shared: Server
   beforeAll(async () => {
-    shared = await startServer(join(root, "shared"), await freePort(), { WORD_MS: "40" })
+    shared = await (await sharing.next())({ WORD_MS: "40" })
     const args = ["--no-sandbox", "--disable-quic", "--disable-background-networking"]
     browser = await chromium.launch({ args, ...(executablePath !== undefined && { executablePath }) })
   })
   afterAll(async () => {
     await browser.close()
-    await shared.kill()
-    rmSync(root, { recursive: true, force: true })
+    await sharing.remove()
+    await places.remove()
   })
   afterEach(async () => {
     for (const context of contexts) await context.close()
     contexts.clear()
-    for (const server of running) await server.kill()
-    running.clear()
+    await places.stop()
     expect(failures.splice(0)).toEqual([])
   })
 
@@ -101,8 +85,15 @@ describe.runIf(executablePath !== undefined)("the page", () => {
     await until(page, "1, 2. Done.")
   })
 
+  test("what is asked has no hidden characters", async () => {
+    const { url } = await (await places.next())()
+    const page = await openPage(url)
+    await say(page, "Save a note: pay \u202e001 euros \u200bnow 😀")
+    await expect.poll(() => tool(page, "Save a note").innerText()).toContain("pay \\u202e001 euros \\u200bnow 😀")
+  })
+
   test("a call is approved and another one denied, by the keyboard", async () => {
-    const { url } = await (await newPlace())()
+    const { url } = await (await places.next())()
     const page = await openPage(url)
     await say(page, "Save a note: buy bread")
     await expect.poll(() => tool(page, "Save a note").innerText()).toContain("buy bread")
@@ -110,7 +101,8 @@ describe.runIf(executablePath !== undefined)("the page", () => {
     await page.getByRole("button", { name: "Approve: Save a note" }).focus()
     await page.keyboard.press("Enter")
     await until(page, "I saved it as note 1.")
-    expect(await tool(page, "Save note").innerText()).toContain("done")
+    // What was asked stays its title, with what was saved.
+    expect(await tool(page, "Save a note").innerText()).toMatch(/buy bread.*done/s)
     // The focus is where the next message is written.
     await page.keyboard.type("Delete note 1")
     await page.keyboard.press("Enter")
@@ -122,7 +114,7 @@ describe.runIf(executablePath !== undefined)("the page", () => {
   })
 
   test("two calls wait until both are decided", async () => {
-    const { url } = await (await newPlace())()
+    const { url } = await (await places.next())()
     const page = await openPage(url)
     for (const [index, text] of ["one", "two"].entries()) {
       await say(page, `Save a note: ${text}`)
@@ -205,7 +197,7 @@ describe.runIf(executablePath !== undefined)("the page", () => {
   })
 
   test("the server is killed in mid-answer: the page continues when it is there again, without being loaded", async () => {
-    const startHere = await newPlace()
+    const startHere = await places.next()
     const server = await startHere({ WORD_MS: "50" })
     const page = await openPage(server.url)
     await say(page, "Count to 400.")
@@ -225,7 +217,7 @@ describe.runIf(executablePath !== undefined)("the page", () => {
   })
 
   test("the server is killed while a call waits: the call is approved in the next one", async () => {
-    const startHere = await newPlace()
+    const startHere = await places.next()
     const server = await startHere()
     const page = await openPage(server.url)
     await say(page, "Save a note: buy bread")
@@ -241,7 +233,7 @@ describe.runIf(executablePath !== undefined)("the page", () => {
   })
 
   test("a message that could not be sent is not lost", async () => {
-    const startHere = await newPlace()
+    const startHere = await places.next()
     const server = await startHere()
     const page = await openPage(server.url)
     await say(page, "Count to 2.")
@@ -259,7 +251,7 @@ describe.runIf(executablePath !== undefined)("the page", () => {
   })
 
   test("what is said is shown as text, whatever it is", async () => {
-    const { url } = await (await newPlace())()
+    const { url } = await (await places.next())()
     const page = await openPage(url)
     const hostile = `<img src=x onerror="document.title='bad'"> [link](javascript:document.title='bad') **[b](https://ok.example)** \`</script><script>document.title='bad'</script>\``
     await say(page, `Save a note: ${hostile}`)

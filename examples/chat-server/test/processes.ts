@@ -1,5 +1,8 @@
 import { spawn } from "node:child_process"
+import { mkdtempSync, rmSync } from "node:fs"
 import { createServer } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 
 const HERE = fileURLToPath(new URL("..", import.meta.url))
@@ -17,7 +20,7 @@ export interface Server {
 export type Settings = Readonly<Record<string, string>>
 
 /** Starts `main.ts`. Resolves when it listens, and rejects with what it printed if it ends before. */
-export async function startServer(folder: string, port: number, settings: Settings = {}): Promise<Server> {
+async function startServer(folder: string, port: number, settings: Settings = {}): Promise<Server> {
   const child = spawn(process.execPath, ["--import", "tsx", "main.ts"], {
     cwd: HERE,
     stdio: ["ignore", "pipe", "pipe"],
@@ -44,7 +47,37 @@ export async function startServer(folder: string, port: number, settings: Settin
   }
 }
 
-export function freePort(): Promise<number> {
+/** The servers of a test file, each place with a folder and a port of its own. */
+export class Places {
+  readonly #root = mkdtempSync(join(tmpdir(), "chat-server-"))
+  readonly #running = new Set<Server>()
+  #count = 0
+
+  /** A place, in which one server after another can be started. */
+  async next(): Promise<(settings?: Settings) => Promise<Server>> {
+    this.#count += 1
+    const folder = join(this.#root, `${this.#count}`)
+    const port = await freePort()
+    return async (settings) => {
+      const server = await startServer(folder, port, settings)
+      this.#running.add(server)
+      return server
+    }
+  }
+
+  /** Ends the servers that run. */
+  async stop(): Promise<void> {
+    await Promise.all(Array.from(this.#running, (server) => server.kill()))
+    this.#running.clear()
+  }
+
+  async remove(): Promise<void> {
+    await this.stop()
+    rmSync(this.#root, { recursive: true, force: true })
+  }
+}
+
+function freePort(): Promise<number> {
   return new Promise((resolve) => {
     const server = createServer().listen(0, "127.0.0.1", () => {
       const address = server.address()

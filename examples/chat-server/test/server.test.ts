@@ -1,51 +1,32 @@
-import { mkdtempSync, rmSync } from "node:fs"
 import { request } from "node:http"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest"
 import type { ChatSummary } from "../chats.ts"
 import type { ChatMessage } from "../web/api.ts"
 import { Client, seen } from "./client.ts"
-import { freePort, type Server, type Settings, startServer } from "./processes.ts"
+import { Places, type Server, type Settings } from "./processes.ts"
 
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 120_000, expect: { poll: { timeout: 60_000 } } })
 
 const KILLS = 3 * Number(process.env["RANDOM_KILLS"] ?? "1")
 
-const root = mkdtempSync(join(tmpdir(), "chat-server-"))
-const running = new Set<Server>()
-afterEach(async () => {
-  for (const server of running) await server.kill()
-  running.clear()
-})
-let places = 0
-
-/** A folder and an address for servers that follow one another. */
-async function newPlace(): Promise<(settings?: Settings) => Promise<Server>> {
-  places += 1
-  const folder = join(root, `${places}`)
-  const port = await freePort()
-  return async (settings) => {
-    const server = await startServer(folder, port, settings)
-    running.add(server)
-    return server
-  }
-}
+const places = new Places()
+afterEach(() => places.stop())
 
 /** A server with a folder of its own. */
 async function start(settings?: Settings): Promise<Server> {
-  return (await newPlace())(settings)
+  return (await places.next())(settings)
 }
 
 /** One server for the tests that need nothing of their own. */
+const sharing = new Places()
 let shared: Promise<Server>
 beforeAll(async () => {
-  shared = startServer(join(root, "shared"), await freePort(), { WORD_MS: "20" })
+  shared = (await sharing.next())({ WORD_MS: "20" })
   await shared
 })
 afterAll(async () => {
-  await (await shared).kill()
-  rmSync(root, { recursive: true, force: true })
+  await sharing.remove()
+  await places.remove()
 })
 
 async function list(url: string): Promise<readonly ChatSummary[]> {
@@ -78,7 +59,7 @@ test("chats are listed, named by their first message, and deleted", async () => 
 })
 
 test("a chat that is deleted while the model answers is gone, also after a restart", async () => {
-  const startHere = await newPlace()
+  const startHere = await places.next()
   const server = await startHere({ WORD_MS: "50" })
   const client = await Client.create(server.url)
   const answer = client.send("Count to 2000.").catch(() => undefined)
@@ -243,7 +224,7 @@ test("with CANCEL_AFTER_MS, a turn without a reader is stopped, and one to which
 })
 
 test("a server that is killed while the model answers continues when it is started again", async () => {
-  const startHere = await newPlace()
+  const startHere = await places.next()
   let server = await startHere({ WORD_MS: "50" })
   const client = await Client.create(server.url)
   const message = { id: "m1", role: "user", parts: [{ type: "text", text: "Count to 400." }] }
@@ -260,7 +241,7 @@ test("a server that is killed while the model answers continues when it is start
 })
 
 test("a server that is killed while it waits for a decision still waits for it, and what is approved happens once", async () => {
-  const startHere = await newPlace()
+  const startHere = await places.next()
   let server = await startHere()
   const client = await Client.create(server.url)
   const asked = await client.send("Save a note: buy bread")
@@ -284,7 +265,7 @@ test("a server that is killed while it waits for a decision still waits for it, 
 })
 
 test("a server that is asked to end leaves the turn open, and the next one continues it", async () => {
-  const startHere = await newPlace()
+  const startHere = await places.next()
   const server = await startHere({ WORD_MS: "50" })
   const client = await Client.create(server.url)
   const message = { id: "m1", role: "user", parts: [{ type: "text", text: "Count to 400." }] }
@@ -296,7 +277,7 @@ test("a server that is asked to end leaves the turn open, and the next one conti
 })
 
 test("one server at a time has a folder", async () => {
-  const startHere = await newPlace()
+  const startHere = await places.next()
   const server = await startHere()
   await expect(startHere()).rejects.toThrow("Another server uses the folder")
   expect(await list(server.url)).toEqual([])

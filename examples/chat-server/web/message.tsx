@@ -25,7 +25,7 @@ export const MessageView = memo(function MessageView(props: {
   )
 })
 
-/** What the user said. `note`: what became of it. */
+/** What the user said. `note`: whether it was received. */
 export function UserText({ text, note }: { readonly text: string; readonly note?: string }): ReactNode {
   return (
     <article className="said" aria-label="You">
@@ -74,7 +74,7 @@ const STATES: Readonly<Record<ToolPart["state"], string>> = {
   "output-denied": "denied",
 }
 
-/** A call of a tool: what it is asked to do, whether you allow it, and what came of it. */
+/** A call of a tool: what it is asked to do, whether you allow it, and its result. */
 function ToolView({
   part,
   ask,
@@ -86,6 +86,7 @@ function ToolView({
 }): ReactNode {
   const { state, approval } = part
   const name = getToolName(part).replaceAll("_", " ")
+  const gist = gistOf(part.input)
   const title = ask?.summary ?? `${name.charAt(0).toUpperCase()}${name.slice(1)}`
   const asked = state === "approval-requested" && approval !== undefined ? approval.id : undefined
   // It was stopped, or something else was said, before anybody decided.
@@ -96,7 +97,7 @@ function ToolView({
     <section className="tool" data-state={state} aria-label={`Tool: ${title}`}>
       <header>
         <span className="title">{title}</span>
-        <span className="gist">{ask?.summary === undefined && gistOf(part.input)}</span>
+        <span className="gist">{asked === undefined && !title.includes(gist) && gist}</span>
         {ask?.risk === "high" && asked !== undefined && <span className="risk">cannot be undone</span>}
         <span className="state">{isDropped ? "did not run" : (responded ?? STATES[state])}</span>
       </header>
@@ -132,17 +133,24 @@ function Arguments({ input }: { readonly input: unknown }): ReactNode {
       {entries.map(([name, value]) => (
         <div key={name}>
           <dt>{name}</dt>
-          <dd>{value === "" ? "(empty)" : json(value)}</dd>
+          <dd>{value === "" ? "(empty)" : visible(json(value))}</dd>
         </div>
       ))}
     </dl>
   )
 }
 
+/** A text with the characters that a reader cannot see, such as those that turn its order around, written out: it is what the user decides about. */
+function visible(text: string): string {
+  return text.replace(/[\p{Cf}\p{Cc}]/gu, (character) =>
+    character === "\n" || character === "\t" ? character : `\\u${(character.codePointAt(0) ?? 0).toString(16).padStart(4, "0")}`,
+  )
+}
+
 /** The first argument, to tell calls apart. */
 function gistOf(input: unknown): string {
   const [first = ""] = typeof input === "object" && input !== null ? Object.values(input) : []
-  return json(first)
+  return visible(json(first))
 }
 
 function json(value: unknown): string {

@@ -63,7 +63,11 @@ export function useConversation(id: string, initial: ChatState, summary: ChatSum
       if (state.status === "running") await resumeStream()
     }
     sync()
-      .catch((error: Error) => setFailure(messageOf(error.message)))
+      .catch(async (error: Error) => {
+        // That the server cannot be reached, the page says already.
+        if (error instanceof ApiError) setFailure(error.message)
+        await new Promise((resolve) => setTimeout(resolve, 1_000))
+      })
       .finally(() => setSyncing(false))
   }, [id, isStreaming, isSyncing, version, setMessages, resumeStream])
 

@@ -51,7 +51,7 @@ export interface AskerOptions {
   readonly prompt?: Prompt | undefined
   readonly gate: OutputGate
   /** Called before a question is shown. */
-  readonly onAsking?: () => void
+  readonly onAsking?: (call: HeldCall) => void
   /** Resolves when another question is no longer open. `undefined`: none is. */
   readonly untilFree?: () => Promise<void> | undefined
   readonly now?: () => number
@@ -95,7 +95,7 @@ export class Asker {
       const close = (): void => closed.abort("The turn ended.")
       signal.addEventListener("abort", close)
       this.#open = { requestId: call.requestId, closed }
-      onAsking?.()
+      onAsking?.(call)
       gate.close()
       try {
         const answer = await prompt.ask(call, { number: total - held.length + index + 1, total, signal: closed.signal })

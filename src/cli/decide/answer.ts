@@ -4,6 +4,7 @@ import { readRunMeta, recordedConfig } from "../run/run-config.ts"
 import { readArgs } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { clause, oneLine, plainJson } from "../terminal/format.ts"
+import { printHelp } from "../terminal/help.ts"
 import { inertLine } from "../terminal/inert.ts"
 import type { Io } from "../terminal/io.ts"
 import { argumentText, withJournal } from "./decide.ts"
@@ -17,7 +18,7 @@ const FLAGS = { value: { type: "string" }, error: { type: "string" }, json: { ty
 export async function answer(args: readonly string[], io: Io): Promise<number> {
   const { values: flags, words } = readArgs(args, FLAGS, "turn-machine answer --help")
   if (flags.help === true) {
-    io.stdout.write(ANSWER_HELP)
+    printHelp(ANSWER_HELP, io)
     return 0
   }
   const [word, name, ...rest] = words

@@ -5,6 +5,7 @@ import { readArgs } from "../terminal/args.ts"
 import { cutToColumns } from "../terminal/columns.ts"
 import { CliError } from "../terminal/errors.ts"
 import { formatDuration, plainJson, plural, shellWord } from "../terminal/format.ts"
+import { printHelp } from "../terminal/help.ts"
 import { inertLine } from "../terminal/inert.ts"
 import type { Io } from "../terminal/io.ts"
 import { styler, widthOf } from "../terminal/style.ts"
@@ -19,7 +20,7 @@ const MOST_COLUMNS = 120
 export async function approvals(args: readonly string[], io: Io): Promise<number> {
   const { values: flags, words } = readArgs(args, FLAGS, "turn-machine approvals --help")
   if (flags.help === true) {
-    io.stdout.write(APPROVALS_HELP)
+    printHelp(APPROVALS_HELP, io)
     return 0
   }
   const [word, call, ...rest] = words

@@ -17,6 +17,7 @@ import { readRunMeta, recordedConfig } from "../run/run-config.ts"
 import { didYouMean, readArgs } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine, plainJson, plural, shellWord } from "../terminal/format.ts"
+import { printHelp } from "../terminal/help.ts"
 import { inertLine } from "../terminal/inert.ts"
 import type { Io } from "../terminal/io.ts"
 import { type FoundCall, findHeld } from "./find-call.ts"
@@ -52,7 +53,7 @@ type Decided = Pick<RequestResult, "message"> & { readonly status: "accepted" | 
 export async function decide(args: readonly string[], io: Io): Promise<number> {
   const { values: flags, words } = readArgs(args, FLAGS, "turn-machine decide --help")
   if (flags.help === true) {
-    io.stdout.write(DECIDE_HELP)
+    printHelp(DECIDE_HELP, io)
     return 0
   }
   const [word, name, given, ...rest] = words

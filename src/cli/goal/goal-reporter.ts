@@ -38,8 +38,8 @@ export interface GoalReporter {
   requested(request: ResolvedRequest | undefined, result: RequestResult): void
   /** The goal stops; calls of its turn wait for a decision. */
   suspended(facts: GoalSuspension): void
-  /** A person is asked about a call now. */
-  asking(): void
+  /** A person is asked now: about a call, or what to do. */
+  asking(call?: HeldCall): void
   /** The goal ended, or stopped until it is resumed. */
   ended(facts: GoalEnd): void
   /** The process stops; the goal can be resumed from its folder. */

@@ -69,12 +69,7 @@ export class GoalRunner {
    * Opens the goal exclusively, and with it its output folder. `isNew`: the folder's thread must be a new one.
    * @throws {CliError}
    */
-  static async open(
-    folder: GoalFolder,
-    settings: GoalSettings,
-    io: Io,
-    { takeOver = false, isNew = false }: OpenGoalOptions = {},
-  ): Promise<GoalRunner> {
+  static async open(folder: GoalFolder, settings: GoalSettings, { takeOver = false, isNew = false }: OpenGoalOptions = {}): Promise<GoalRunner> {
     const { dir, out, force, model, contextTokens, approval, mcp } = settings.run
     const { meta } = settings
     const outFolder = new OutFolder(out, { replaceAny: force, reserved: folder.owns })
@@ -82,7 +77,7 @@ export class GoalRunner {
     const edit = approval.edit === true ? new EditFolder(read, (path) => folder.owns(path) || isInside(out, path)) : undefined
     const opened: (() => Promise<void>)[] = []
     try {
-      const servers = await startServers(mcp.servers, { cwd: dir, io, approve: approval.approve })
+      const servers = await startServers(mcp.servers, { cwd: dir, approve: approval.approve })
       opened.push(() => servers.close())
       const tools = mergeToolboxes([toolbox(fileTools(read, outFolder, edit)), ...servers.toolboxes])
       const options = goalOptions(meta, () => tools.specs)
@@ -136,7 +131,7 @@ export class GoalRunner {
     const reporter = gated(shown, gate)
     const { terminal, env } = isPlain ? plainIo(io) : io
     const prompt = terminal && new ApprovalPrompt(terminal, env, { always: "thread", by: loginName(io) })
-    const asker = new Asker({ prompt, gate, onAsking: () => shown.asking(), untilFree: () => menu?.closed })
+    const asker = new Asker({ prompt, gate, onAsking: (call) => shown.asking(call), untilFree: () => menu?.closed })
     this.#reporter = reporter
     this.#asker = asker
     let pause: () => void = () => {}

@@ -3,9 +3,10 @@ import { countItems, isTerminal, oneLine as oneRow } from "../../drivers/checkli
 import { decisionReasonText } from "../../drivers/checklist/decision.ts"
 import { evidenceText } from "../../drivers/checklist/wording.ts"
 import type { ThreadTurn } from "../../hosts/thread/thread.ts"
+import type { HeldCall } from "../../wire/approval.ts"
 import type { ChecklistItem, ChecklistState } from "../../wire/checklist.ts"
 import type { TurnEvent } from "../../wire/event.ts"
-import type { Goal, GoalCheck, GoalCheckResult, GoalOutput } from "../../wire/goal.ts"
+import type { Goal, GoalCheckResult, GoalOutput, GoalStatus } from "../../wire/goal.ts"
 import { waitingLines, waitingText } from "../approvals/commands.ts"
 import { serverLine } from "../mcp/servers.ts"
 import { modelText } from "../model/model-settings.ts"
@@ -17,7 +18,6 @@ import { formatCount, oneLine, plainText, plural, seconds, sentence } from "../t
 import type { Io } from "../terminal/io.ts"
 import { INDENT, Screen } from "../terminal/screen.ts"
 import { type Style, styler, widthOf } from "../terminal/style.ts"
-import { Wrap } from "../terminal/wrap.ts"
 import type { RequestResult, ResolvedRequest } from "./control/requests.ts"
 import { contractRows, leftOf, nextCommand, statusStyle, statusWord, usedOf, waitText } from "./goal-format.ts"
 import type { GoalEnd, GoalReporter, GoalStart, GoalSuspension, Ruling, Waiting } from "./goal-reporter.ts"
@@ -43,14 +43,19 @@ export class GoalScreen implements GoalReporter {
   #shown: readonly ChecklistItem[] = []
   #until: number | undefined
   #warned = false
+  /** A status that is not shown yet. */
+  #changedTo: GoalStatus | undefined
 
-  /** `state`: the flag that names the goal's folder, with a space before it; empty where it is the default. */
-  constructor(io: Pick<Io, "stdout" | "env" | "cwd">, state: string) {
+  /**
+   * `state`: the flag that names the goal's folder, with a space before it; empty where it is the default. `showsQuestions`: see
+   * {@link RunScreen}.
+   */
+  constructor(io: Pick<Io, "stdout" | "env" | "cwd">, state: string, { showsQuestions = false }: { readonly showsQuestions?: boolean } = {}) {
     this.#io = io
     this.#style = styler(io)
     this.#state = state
     this.#screen = new Screen(io, () => this.#live())
-    this.#run = new RunScreen(io, this.#screen)
+    this.#run = new RunScreen(io, { screen: this.#screen, showsQuestions })
   }
 
   started(
@@ -84,17 +89,16 @@ export class GoalScreen implements GoalReporter {
   }
 
   turn({ number, resumed }: ThreadTurn & { readonly number: number; readonly resumed: boolean }): void {
+    this.#showStatus()
     this.#turn = number
     this.#until = undefined
     this.#screen.line("")
     const name = `Turn ${number}${resumed ? " (resumed)" : ""}`
-    const width = widthOf(this.#io.stdout)
-    const wrap = new Wrap(Number.isFinite(width) ? width : 0, INDENT, name.length)
-    const usage = this.#goal === null ? "" : this.#style("dim", wrap.add(` · ${this.#usage(this.#goal)}`))
-    this.#screen.line(`${this.#style("bold", name)}${usage}`)
+    this.#screen.heading(name, this.#goal === null ? "" : `· ${usedOf(this.#goal).join(", ")}`)
   }
 
   event(event: TurnEvent): void {
+    this.#showStatus()
     if (event.type === "done") this.#run.turnEnded()
     // A run reports a failed model call at its end; a goal may retry.
     else if (event.type === "error" && event.envelope?.kind === "llm_provider") this.#screen.line(`   ${this.#style("red", oneLine(event.message))}`)
@@ -111,8 +115,14 @@ export class GoalScreen implements GoalReporter {
       this.#field("usage", "is estimated: the endpoint reported none for a call.")
     }
     if (before !== null && before.objective !== output.goal.objective) this.#field("goal", oneLine(output.goal.objective))
-    if (before === null || before.status === output.goal.status) return
-    this.#field("goal", this.#style(statusStyle(output.goal.status), statusWord(output.goal.status)))
+    if (before !== null && before.status !== output.goal.status) this.#changedTo = output.goal.status
+  }
+
+  /** Shows a new status, unless the end follows, which shows it itself. */
+  #showStatus(): void {
+    const status = this.#changedTo
+    this.#changedTo = undefined
+    if (status !== undefined) this.#field("goal", this.#style(statusStyle(status), statusWord(status)))
   }
 
   checklist({ goal }: ChecklistState, decision: Ruling | undefined): void {
@@ -122,6 +132,7 @@ export class GoalScreen implements GoalReporter {
     const changed = items.flatMap((item, index) => (sameItem(before.get(item.id), item) ? [] : [{ item, number: index + 1 }]))
     const gone = [...before.values()].filter(({ id }) => items.every((item) => item.id !== id))
     if (decision === undefined && changed.length === 0 && gone.length === 0) return
+    this.#showStatus()
     const { total, pending } = countItems(items)
     this.#screen.line("")
     // A judge without a list has only its words.
@@ -133,13 +144,15 @@ export class GoalScreen implements GoalReporter {
   }
 
   judging(): void {
+    this.#showStatus()
     this.#screen.wait("judging")
   }
 
-  checksStarted(_turnId: string, checks: readonly GoalCheck[]): void {
+  checksStarted(): void {
+    this.#showStatus()
     this.#run.turnEnded()
     this.#screen.line("")
-    this.#field("checks", plural(checks.length, "check"))
+    this.#screen.line(this.#style("dim", "checks"))
   }
 
   checking(name: string): void {
@@ -161,12 +174,14 @@ export class GoalScreen implements GoalReporter {
   checks(): void {}
 
   waiting(wait: Waiting): void {
+    this.#showStatus()
     this.#field("wait", waitText(wait))
     this.#until = wait.until
     this.#screen.wait("waiting")
   }
 
   notice(text: string): void {
+    this.#showStatus()
     this.#run.turnEnded()
     this.#screen.line(oneLine(text))
   }
@@ -174,6 +189,7 @@ export class GoalScreen implements GoalReporter {
   requested(request: ResolvedRequest | undefined, { ok, message }: RequestResult): void {
     // The turn shows a decision itself.
     if (ok && request !== undefined && "decide" in request) return
+    this.#showStatus()
     this.#field("request", ok ? oneLine(message) : `refused: ${oneLine(message)}`)
   }
 
@@ -193,6 +209,7 @@ export class GoalScreen implements GoalReporter {
   }
 
   interrupted(facts: GoalEnd): void {
+    this.#showStatus()
     this.close()
     this.#run.turnEnded()
     this.#screen.line("")
@@ -201,6 +218,7 @@ export class GoalScreen implements GoalReporter {
   }
 
   suspended(facts: GoalSuspension): void {
+    this.#showStatus()
     this.close()
     this.#run.turnEnded()
     this.#screen.line("")
@@ -210,8 +228,8 @@ export class GoalScreen implements GoalReporter {
     this.#screen.line(`Then continue with: turn-machine goal resume${this.#state}`)
   }
 
-  asking(): void {
-    this.#run.turnEnded()
+  asking(call?: HeldCall): void {
+    this.#run.asking(call)
   }
 
   failed(): void {
@@ -225,12 +243,10 @@ export class GoalScreen implements GoalReporter {
 
   #figures({ goal, turns, files }: GoalEnd): readonly (readonly [string, string])[] {
     if (goal === null) return []
-    const left = leftOf(goal)
     const { total, pending } = countItems(this.#shown)
     return [
       ["work", `${plural(turns, "turn")}, ${plural(goal.continuations, "continuation")}`],
       ["used", `${usedOf(goal).join(", ")}${this.#estimated || goal.usageEstimated === true ? " (tokens estimated)" : ""}`],
-      ...(left.length === 0 ? [] : [["left", left.join(", ")] as const]),
       ...(total === 0 ? [] : [["list", `${total - pending} of ${plural(total, "item")} settled`] as const]),
       ...files.map((file, index) => [index === 0 ? "written" : "", this.#screen.shortPath(resolve(this.#out, file))] as const),
     ]
@@ -245,11 +261,6 @@ export class GoalScreen implements GoalReporter {
     const running = status === "active" ? Math.max(0, Math.floor((Date.now() - Math.max(updatedAt, this.#since)) / 1_000)) : 0
     const used = usedOf({ ...goal, secondsUsed: secondsUsed + running }).map((figure) => figure.replace(" of ", "/"))
     return `${until}${statusWord(status)} · ${used.join(" · ")} · turn ${this.#turn}`
-  }
-
-  #usage(goal: Goal): string {
-    const left = leftOf(goal)
-    return `${usedOf(goal).join(", ")} used${left.length === 0 ? "" : `, ${left.join(", ")} left`}`
   }
 
   #item(item: ChecklistItem, number: number): void {

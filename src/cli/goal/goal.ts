@@ -2,6 +2,7 @@ import type { InputTime } from "../../wire/thread.ts"
 import { cutToColumns } from "../terminal/columns.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine, plainJson } from "../terminal/format.ts"
+import { printHelp } from "../terminal/help.ts"
 import type { Io } from "../terminal/io.ts"
 import { plainIo } from "../terminal/output-flags.ts"
 import { widthOf } from "../terminal/style.ts"
@@ -140,6 +141,6 @@ async function watch(args: readonly string[], io: Io): Promise<number> {
 }
 
 function print(text: string, io: Io): number {
-  io.stdout.write(text)
+  printHelp(text, io)
   return 0
 }

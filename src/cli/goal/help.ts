@@ -92,7 +92,8 @@ Whose settings count
 
 In a terminal, Ctrl-C asks what to do, while the goal continues: stop it, let it continue, or do something else that you
 type, which redirects the turn. A second Ctrl-C stops the goal, and so does the first one without a terminal or while
-you are asked about a call. One more ends the process immediately. After a stop or a crash, the goal resumes in the
+you are asked about a call. One more ends the process immediately. Before the goal begins, while settings are read and
+servers start, Ctrl-C ends the command. The exit code of a stop is 1. After a stop or a crash, the goal resumes in the
 interrupted turn.
 
 ${EXIT_CODES}

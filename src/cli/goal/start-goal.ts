@@ -2,16 +2,17 @@ import { isDeepStrictEqual } from "node:util"
 import { goalRecord, readGoal } from "../../drivers/goal/history.ts"
 import { changeGoal } from "../../drivers/goal/thread.ts"
 import type { SetGoal } from "../../wire/goal.ts"
+import { showsQuestions } from "../run/run-screen.ts"
 import { readCount, readSeconds } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
+import { interruptible } from "../terminal/interrupts.ts"
 import type { Io } from "../terminal/io.ts"
-import { checkOutputFlags, plainIo } from "../terminal/output-flags.ts"
+import { checkOutputFlags, plainIo, silentUntil } from "../terminal/output-flags.ts"
 import { confirmedText } from "../trust/confirm.ts"
 import { type COMMAND_FLAGS, readGoalArgs } from "./command-line.ts"
 import { readContract } from "./contract.ts"
 import type { GoalRequest } from "./control/requests.ts"
 import { sendRequest } from "./control/send-request.ts"
-import { endOnly } from "./end-only.ts"
 import { folderOf, printResult, stateFlag } from "./folder-flags.ts"
 import { checksOf } from "./goal-config.ts"
 import type { GoalFolder, StoredGoal } from "./goal-folder.ts"
@@ -43,13 +44,14 @@ export async function startGoal(args: readonly string[], io: Io): Promise<number
   if (present !== null && flags.resume === true) {
     if (given !== "" && given !== present.objective)
       throw new CliError("The goal in the folder has another objective. Omit the objective to resume; to change it, use goal edit.")
-    return runAgain(flags, io)
+    return resumed(flags, io)
   }
   if (present !== null && present.status !== "complete")
     throw new CliError(
       `${folder.shown} already has a goal (${statusWord(present.status)}). Resume it with goal resume, change it with goal edit or remove it with goal clear, or pass another folder with --state.`,
     )
-  return begin(folder, stored, given === "" ? DEFAULT_OBJECTIVE : given, flags, io)
+  const stopped = "Stopped before the goal began. Run the same command again, with --resume."
+  return interruptible(io, stopped, (own) => begin(folder, stored, given === "" ? DEFAULT_OBJECTIVE : given, flags, own))
 }
 
 /** Begins a goal in a thread of its own. A refused one leaves nothing behind. */
@@ -74,7 +76,7 @@ async function begin(found: GoalFolder, stored: StoredGoal | undefined, objectiv
   if (refused?.type === "refused") throw new CliError(refused.message)
   if (confirmed?.when === "now") showConfirmed(settings, io)
   await folder.inbox.refuseAll()
-  const runner = await GoalRunner.open(folder, settings, io, { takeOver: flags["take-over"] ?? false, isNew: true })
+  const runner = await GoalRunner.open(folder, settings, { takeOver: flags["take-over"] ?? false, isNew: true })
   try {
     await runner.command(command)
     return await runner.run(reporterOf(flags, io), io, { resumed: false, isDefaultBudget: isDefault, isPlain: flags.plain })
@@ -88,7 +90,11 @@ export async function resumeGoal(args: readonly string[], io: Io): Promise<numbe
   const { flags, words } = readGoalArgs("resume", args)
   checkOutputFlags(flags)
   if (words.length > 0) throw new CliError('goal resume takes no words. To change the objective: turn-machine goal edit "new objective".')
-  return runAgain(flags, io)
+  return resumed(flags, io)
+}
+
+function resumed(flags: Flags<typeof COMMAND_FLAGS.resume>, io: Io): Promise<number> {
+  return interruptible(io, "Stopped before the goal was resumed. Run the same command again.", (own) => runAgain(flags, own))
 }
 
 async function runAgain(flags: Flags<typeof COMMAND_FLAGS.resume>, io: Io): Promise<number> {
@@ -119,7 +125,7 @@ async function runAgain(flags: Flags<typeof COMMAND_FLAGS.resume>, io: Io): Prom
   const settings = await resolveGoal(flags, io, confirmed)
   await checkOverlaps(settings, folder.path)
   if (confirmed.when === "now") showConfirmed(settings, io)
-  const runner = await GoalRunner.open(folder, settings, io, { takeOver: flags["take-over"] ?? false })
+  const runner = await GoalRunner.open(folder, settings, { takeOver: flags["take-over"] ?? false })
   try {
     if (isWanted) {
       const answer = await runner.handle(resume)
@@ -155,5 +161,8 @@ async function checkTerms({ history, settled, threadId }: StoredGoal, flags: Goa
 
 function reporterOf(flags: GoalFlags, io: Io): GoalReporter {
   if (flags.json === true) return goalLines(io.stdout)
-  return flags.quiet === true ? endOnly(io, stateFlag(flags)) : new GoalScreen(flags.plain === true ? plainIo(io) : io, stateFlag(flags))
+  const screen = (screenIo: Pick<Io, "stdout" | "env" | "cwd">): GoalScreen =>
+    new GoalScreen(screenIo, stateFlag(flags), { showsQuestions: showsQuestions(io) })
+  if (flags.quiet === true) return silentUntil(io.stdout, (stdout) => screen({ ...io, stdout }), ["ended", "interrupted", "suspended"])
+  return screen(flags.plain === true ? plainIo(io) : io)
 }

@@ -1,6 +1,7 @@
 import { didYouMean, readArgs } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine } from "../terminal/format.ts"
+import { printHelp } from "../terminal/help.ts"
 import type { Io } from "../terminal/io.ts"
 import { sendRequest } from "./control/send-request.ts"
 import { folderOf, printResult } from "./folder-flags.ts"
@@ -16,7 +17,7 @@ export async function subgoal(args: readonly string[], io: Io): Promise<number> 
   const [given, ...rest] = words
   const command = COMMANDS.find((name) => name === given)
   if (flags.help === true || given === undefined) {
-    io.stdout.write(command === undefined ? SUBGOAL_HELP : SUBGOAL_COMMAND_HELP[command])
+    printHelp(command === undefined ? SUBGOAL_HELP : SUBGOAL_COMMAND_HELP[command], io)
     return 0
   }
   if (command === undefined)

@@ -9,6 +9,7 @@ import { checkLock, storeRefusal } from "../run/journal-file.ts"
 import { readArgs } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { formatBytes, oneLine, plural } from "../terminal/format.ts"
+import { printHelp } from "../terminal/help.ts"
 import type { Io } from "../terminal/io.ts"
 import { COMPACT_HELP } from "./help.ts"
 import { damageOf, type GivenJournal, givenJournals, HELP_FLAG } from "./open.ts"
@@ -19,7 +20,7 @@ const FLAGS = { "take-over": { type: "boolean" }, ...HELP_FLAG } as const
 export async function compactJournal(args: readonly string[], io: Io): Promise<number> {
   const { values: flags, words } = readArgs(args, FLAGS, "turn-machine journal compact --help")
   if (flags.help === true) {
-    io.stdout.write(COMPACT_HELP)
+    printHelp(COMPACT_HELP, io)
     return 0
   }
   // Read before it is opened for writing: a file that is not a journal must not change.

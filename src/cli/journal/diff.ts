@@ -5,6 +5,7 @@ import { readArgs } from "../terminal/args.ts"
 import { cutToColumns } from "../terminal/columns.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine, plainJson, plural } from "../terminal/format.ts"
+import { printHelp } from "../terminal/help.ts"
 import type { Io } from "../terminal/io.ts"
 import { styler, widthOf } from "../terminal/style.ts"
 import { DIFF_HELP } from "./help.ts"
@@ -20,7 +21,7 @@ const MOST_SHOWN = 8
 export async function diffJournals(args: readonly string[], io: Io): Promise<number> {
   const { values: flags, words } = readArgs(args, FLAGS, "turn-machine journal diff --help")
   if (flags.help === true) {
-    io.stdout.write(DIFF_HELP)
+    printHelp(DIFF_HELP, io)
     return 0
   }
   const [first, second] = await givenJournals(words, 2, "diff", io)

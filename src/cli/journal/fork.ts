@@ -18,6 +18,7 @@ import { recordedConfig } from "../run/run-config.ts"
 import { readArgs } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine, shellWord } from "../terminal/format.ts"
+import { printHelp } from "../terminal/help.ts"
 import type { Io } from "../terminal/io.ts"
 import { OwnStates } from "../trust/own-states.ts"
 import { FORK_HELP } from "./help.ts"
@@ -36,7 +37,7 @@ const FLAGS = {
 export async function forkJournal(args: readonly string[], io: Io): Promise<number> {
   const { values: flags, words } = readArgs(args, FLAGS, "turn-machine journal fork --help")
   if (flags.help === true) {
-    io.stdout.write(FORK_HELP)
+    printHelp(FORK_HELP, io)
     return 0
   }
   const { at: atText, out, text, answer: json, "answer-file": file } = flags

@@ -1,6 +1,7 @@
 import { didYouMean } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine, shellWord } from "../terminal/format.ts"
+import { printHelp } from "../terminal/help.ts"
 import type { Io } from "../terminal/io.ts"
 import { viewJournals } from "../view/view.ts"
 import { compactJournal } from "./compact.ts"
@@ -22,7 +23,7 @@ const COMMANDS: Readonly<Record<string, (args: readonly string[], io: Io) => Pro
 /** `turn-machine journal`. Returns the exit code. @throws {CliError} */
 export async function journal([name, ...rest]: readonly string[], io: Io): Promise<number> {
   if (name === undefined || name === "help" || name === "--help" || name === "-h") {
-    io.stdout.write(JOURNAL_HELP)
+    printHelp(JOURNAL_HELP, io)
     return 0
   }
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined

@@ -5,6 +5,7 @@ import { type ReplayReport, verifyReplay } from "../../replay/verify.ts"
 import { readArgs } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine, plainJson, plural } from "../terminal/format.ts"
+import { printHelp } from "../terminal/help.ts"
 import type { Io } from "../terminal/io.ts"
 import { styler, widthOf } from "../terminal/style.ts"
 import { REPLAY_HELP } from "./help.ts"
@@ -18,7 +19,7 @@ const FLAGS = { at: { type: "string" }, json: { type: "boolean" }, ...HELP_FLAG 
 export async function replayJournal(args: readonly string[], io: Io): Promise<number> {
   const { values: flags, words } = readArgs(args, FLAGS, "turn-machine journal replay --help")
   if (flags.help === true) {
-    io.stdout.write(REPLAY_HELP)
+    printHelp(REPLAY_HELP, io)
     return 0
   }
   const [given] = await givenJournals(words, 1, "replay", io)

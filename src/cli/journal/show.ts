@@ -9,7 +9,9 @@ import { readArgs } from "../terminal/args.ts"
 import { cutToColumns } from "../terminal/columns.ts"
 import { CliError } from "../terminal/errors.ts"
 import { formatBytes, formatDuration, oneLine, plainJson, plural, shellWord } from "../terminal/format.ts"
+import { printHelp } from "../terminal/help.ts"
 import type { Io } from "../terminal/io.ts"
+import { Screen } from "../terminal/screen.ts"
 import { styler, widthOf } from "../terminal/style.ts"
 import { childrenOf, childText, parentText, type ShownChild } from "./children.ts"
 import { SHOW_HELP } from "./help.ts"
@@ -18,13 +20,18 @@ import { plainBreak, prefixText } from "./prefixes.ts"
 import { rowText } from "./rows.ts"
 import { resumeCommand, type TurnStatus, turnStatusOf, turnStatusText } from "./turn-status.ts"
 
+const MOST_FIELD_LINES = 4
+/** Narrower terminals get fewer columns, so that there is room for what happened. */
+const WIDTH_WITH_SIZES = 72
+const WIDTH_WITH_TIMES = 48
+
 const FLAGS = { record: { type: "string" }, json: { type: "boolean" }, ...HELP_FLAG } as const
 
 /** `turn-machine journal show`. Returns the exit code. @throws {CliError} */
 export async function showJournal(args: readonly string[], io: Io): Promise<number> {
   const { values: flags, words } = readArgs(args, FLAGS, "turn-machine journal show --help")
   if (flags.help === true) {
-    io.stdout.write(SHOW_HELP)
+    printHelp(SHOW_HELP, io)
     return 0
   }
   const [given] = await givenJournals(words, 1, "show", io)
@@ -115,10 +122,15 @@ function writeTable(given: GivenJournal, children: readonly ShownChild[], io: Io
   const prefix = prefixText(outline.prefix)
   if (prefix !== undefined) fields.push(["prefix", prefix])
   for (const child of children) fields.push(["child", childText(child)])
-  for (const [field, value] of fields) io.stdout.write(`${style("dim", field.padEnd(8))} ${cutToColumns(value, width - 9)}\n`)
+  // A command is not cut, so that it can be copied.
+  new Screen(io).fields(fields.map(([field, value]) => [field, cutToColumns(value, MOST_FIELD_LINES * (width - 9))]))
   line("")
   const numberWidth = Math.max(2, String(outline.rows.at(-1)?.number ?? 1).length)
-  line(style("dim", cutToColumns(`${"no".padStart(numberWidth)}  time      effect     size  what happened (tokens: input/cached/output)`, width)))
+  const [hasSizes, hasTimes] = [width >= WIDTH_WITH_SIZES, width >= WIDTH_WITH_TIMES]
+  const columns = (time: string, effect: string, size: string): string =>
+    `${hasTimes ? `${time.padEnd(8)}  ` : ""}${hasSizes ? `${effect.padStart(6)}  ${size.padStart(7)}  ` : ""}`
+  const title = `${"no".padStart(numberWidth)}  ${columns("time", "effect", "size")}what happened`
+  line(style("dim", cutToColumns(`${title}${hasSizes ? " (tokens: input/cached/output)" : ""}`, width)))
   let date = header.at === undefined ? "" : dateOf(header.at)
   const waited = waits(outline.rows)
   for (const row of outline.rows) {
@@ -127,7 +139,7 @@ function writeTable(given: GivenJournal, children: readonly ShownChild[], io: Io
       date = dateOf(at)
       line(style("dim", `${"".padStart(numberWidth)}  ${date}`))
     }
-    const facts = `${String(number).padStart(numberWidth)}  ${(at === undefined ? "-" : clockOf(at)).padEnd(8)}  ${String(effectId ?? "-").padStart(6)}  ${formatBytes(bytes ?? 0).padStart(7)}  `
+    const facts = `${String(number).padStart(numberWidth)}  ${columns(at === undefined ? "-" : clockOf(at), String(effectId ?? "-"), formatBytes(bytes ?? 0))}`
     const shown = cutToColumns(rowText(row, isOurs, waited.get(number)), width - facts.length)
     io.stdout.write(`${facts}${row.failed ? style("red", shown) : row.changesTurn ? shown : style("dim", shown)}\n`)
   }

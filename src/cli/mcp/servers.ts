@@ -4,7 +4,6 @@ import { type McpProblem, type McpToolbox, McpToolboxError, mcpToolbox } from ".
 import type { ApproveMode } from "../approvals/policy.ts"
 import { CliError } from "../terminal/errors.ts"
 import { oneLine, plural, sentence } from "../terminal/format.ts"
-import type { Io } from "../terminal/io.ts"
 import { version } from "../terminal/version.ts"
 import { type ClientPackage, loadClient } from "./client-package.ts"
 import { secretiveFetch } from "./http-fetch.ts"
@@ -29,7 +28,6 @@ export interface McpServers {
 export interface StartOptions {
   /** The folder in which servers run that do not say another. */
   readonly cwd: string
-  readonly io: Pick<Io, "onInterrupt" | "exit">
   /** With `auto` every call runs, and the toolboxes ask nothing. Otherwise the driver asks or refuses: see `withApproval`. */
   readonly approve: ApproveMode | undefined
 }
@@ -37,33 +35,25 @@ export interface StartOptions {
 const NONE: McpServers = { toolboxes: [], shown: [], close: async () => {} }
 
 /** Starts the servers, all at once, and reads their tools. If one does not start, none stays. @throws {CliError} */
-export async function startServers(servers: readonly ServerSettings[], { cwd, io, approve }: StartOptions): Promise<McpServers> {
+export async function startServers(servers: readonly ServerSettings[], { cwd, approve }: StartOptions): Promise<McpServers> {
   if (servers.length === 0) return NONE
   const sdk = await loadClient()
-  // Until the run listens itself. The exit ends what has started.
-  const stopListening = io.onInterrupt(() => io.exit(1))
-  try {
-    const started = await Promise.allSettled(
-      servers.map((server) => startServer(server, sdk, cwd, approve === "auto" ? "never" : "unless-read-only")),
-    )
-    const toolboxes = started.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []))
-    const close = async (): Promise<void> => {
-      await Promise.all(toolboxes.map((box) => box.close()))
-    }
-    const failed = started.find((result) => result.status === "rejected")
-    if (failed?.status === "rejected") {
-      await close()
-      throw failed.reason
-    }
-    const shown = toolboxes.map((box, index) => ({
-      name: servers[index]?.name ?? "",
-      tools: box.specs.map(({ name }) => name),
-      problems: box.problems,
-    }))
-    return { toolboxes, shown, close }
-  } finally {
-    stopListening()
+  const started = await Promise.allSettled(servers.map((server) => startServer(server, sdk, cwd, approve === "auto" ? "never" : "unless-read-only")))
+  const toolboxes = started.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []))
+  const close = async (): Promise<void> => {
+    await Promise.all(toolboxes.map((box) => box.close()))
   }
+  const failed = started.find((result) => result.status === "rejected")
+  if (failed?.status === "rejected") {
+    await close()
+    throw failed.reason
+  }
+  const shown = toolboxes.map((box, index) => ({
+    name: servers[index]?.name ?? "",
+    tools: box.specs.map(({ name }) => name),
+    problems: box.problems,
+  }))
+  return { toolboxes, shown, close }
 }
 
 async function startServer(server: ServerSettings, sdk: ClientPackage, cwd: string, approval: "never" | "unless-read-only"): Promise<McpToolbox> {

@@ -2,7 +2,8 @@ export const DEFAULT_TIMEOUT_MS = 120_000
 export const DEFAULT_RETRIES = 2
 
 /** The flags of the model, apart from the embedded one. */
-export const MODEL_HELP = `  --model PROVIDER/NAME a model at its provider, such as anthropic/claude-opus-5. The providers are openai,
+export const MODEL_HELP = `  --model PROVIDER/NAME
+                        a model at its provider, such as anthropic/claude-opus-5. The providers are openai,
                         openai-responses, anthropic and gemini. Any other prefix is a part of the model's name. With
                         --base-url these are, too, as in OpenRouter's anthropic/claude-opus-5.
   --provider PROVIDER   the same, with --model NAME. With --base-url: the API that the endpoint has (default: openai,

@@ -99,7 +99,8 @@ Output
 In a terminal, Ctrl-C asks what to do, while the run continues: stop it, let it continue, or do something else that you
 type, which redirects the turn. A second Ctrl-C stops the run, and so does the first one without a terminal or while
 you are asked about a call: with --state the turn can be resumed, without it the turn is cancelled. One more Ctrl-C
-ends the process immediately.
+ends the process immediately. Before the turn begins, while settings are read and servers start, Ctrl-C ends the
+command. The exit code of a stop is 1.
 Token counts of the embedded planner are estimates, at four characters per token.
 
 Exit codes: 0 finished, 1 stopped (cancelled, limit, model failure), 2 the command cannot run as given, 3 waits for a

@@ -26,8 +26,8 @@ export interface Reporter {
   paused(facts: RunPause): void
   /** The process stops; calls wait for a decision. */
   suspended(facts: RunSuspension): void
-  /** A person is asked about a call now. */
-  asking(): void
+  /** A person is asked now: about a call, or what to do. */
+  asking(call?: HeldCall): void
   /** The process stops because of an error. */
   failed(message: string): void
 }

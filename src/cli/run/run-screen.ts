@@ -1,8 +1,9 @@
 import { resolve } from "node:path"
+import type { HeldCall } from "../../wire/approval.ts"
 import type { Outcome, TurnEvent } from "../../wire/event.ts"
 import type { TokenUsage } from "../../wire/llm.ts"
 import { callName, waitingLines, waitingText } from "../approvals/commands.ts"
-import { heldLine } from "../approvals/held-lines.ts"
+import { foldWords, heldLine } from "../approvals/held-lines.ts"
 import { decisionWords } from "../approvals/words.ts"
 import { serverLine } from "../mcp/servers.ts"
 import { modelText } from "../model/model-settings.ts"
@@ -14,7 +15,7 @@ import { INDENT, Screen } from "../terminal/screen.ts"
 import { widthOf } from "../terminal/style.ts"
 import { isUnreported, type Reporter, type RunEnd, type RunPause, type RunStart, type RunSuspension, type RunTotals } from "./reporter.ts"
 import type { RunSettings } from "./run-settings.ts"
-import { toolLine } from "./tool-line.ts"
+import { type ToolLine, toolLine } from "./tool-line.ts"
 
 /** Terminals narrower than this get no columns in the lines of tool calls. */
 const LEAST_WIDTH = 80
@@ -24,24 +25,35 @@ const RESULT_WIDTH = 22
 const FACTS_WIDTH = 15
 const LEAST_RESULT = 8
 
+export interface RunScreenOptions {
+  readonly screen?: Screen
+  readonly showsQuestions?: boolean
+}
+
+/** Whether the output is on the terminal in which a person is asked. */
+export function showsQuestions({ terminal, stdout }: Pick<Io, "terminal" | "stdout">): boolean {
+  return terminal !== undefined && stdout.isTTY === true
+}
+
 /** Shows a run as text: what the model says, each tool call, tokens, and a summary. In colour on a terminal that supports it. */
 export class RunScreen implements Reporter {
   readonly #screen: Screen
-  readonly #hasColumns: boolean
-  readonly #callWidth: number
-  readonly #width: number
+  readonly #stdout: Io["stdout"]
   #out = ""
   #estimated = false
   #prices: StoredPrices | undefined
   #usage: TokenUsage | undefined
+  readonly #showsQuestions: boolean
+  /** The calls that were asked about here, by the ids of their requests. */
+  readonly #asked = new Set<string>()
   /** The tool calls that run, by their ids. */
   readonly #running = new Map<string, { readonly name: string; readonly since: number }>()
 
-  constructor(io: Pick<Io, "stdout" | "env" | "cwd">, screen: Screen = new Screen(io)) {
+  /** `showsQuestions`: the terminal of the output also shows the questions about held calls, so that they are not announced. */
+  constructor(io: Pick<Io, "stdout" | "env" | "cwd">, { screen = new Screen(io), showsQuestions = false }: RunScreenOptions = {}) {
     this.#screen = screen
-    this.#width = widthOf(io.stdout)
-    this.#callWidth = Math.min(CALL_WIDTH, this.#width - INDENT.length - 2 - RESULT_WIDTH - FACTS_WIDTH - 2)
-    this.#hasColumns = this.#width >= LEAST_WIDTH
+    this.#showsQuestions = showsQuestions
+    this.#stdout = io.stdout
   }
 
   started(settings: RunSettings, { state, resumedAt, servers = [] }: RunStart): void {
@@ -106,34 +118,16 @@ export class RunScreen implements Reporter {
       case "tool_progress":
         if (this.#running.has(event.callId)) screen.detail(progressText(event))
         break
-      case "tool_call": {
+      case "tool_call":
         this.#running.delete(event.callId ?? event.name)
-        const { ok, name, args, result, facts } = toolLine(event)
-        const call = `${name} ${args}`.trim()
-        const mark = ok ? screen.style("green", "✓") : screen.style("red", "✗")
-        const shown = (text: string): string => (ok ? text : screen.style("red", text))
-        if (this.#hasColumns) {
-          const callColumn = padToColumns(call, this.#callWidth)
-          const resultColumn = ok ? padToColumns(result, RESULT_WIDTH) : result
-          if (!ok || INDENT.length + 2 + columnsOf(`${callColumn} ${resultColumn} ${facts}`) <= this.#width) {
-            screen.line(`${INDENT}${mark} ${callColumn} ${shown(resultColumn)} ${screen.style("dim", facts)}`)
-            break
-          }
-        }
-        const room = this.#width - INDENT.length - 2
-        const fits = columnsOf(`${call} ${result} ${facts}`) <= room
-        if (fits) screen.line(`${INDENT}${mark} ${call} ${shown(result)} ${screen.style("dim", facts)}`)
-        else {
-          screen.line(`${INDENT}${mark} ${cutToColumns(call, room)}`)
-          const left = Math.max(LEAST_RESULT, room - columnsOf(facts) - 1)
-          screen.line(`${INDENT}  ${shown(cutToColumns(result, left))} ${screen.style("dim", facts)}`)
-        }
+        this.#toolCall(toolLine(event))
         break
-      }
       case "approval_requested":
+        if (this.#showsQuestions) break
         screen.line(`${INDENT}${screen.style("yellow", "?")} ${heldLine(event.held, this.#width - INDENT.length - 2, callName(event.held))}`)
         break
       case "approval_decided": {
+        if (this.#showsQuestions && this.#asked.delete(event.requestId)) break
         const by = event.by === undefined ? "" : ` by ${oneLine(event.by)}`
         const text = `${oneLine(event.callId)}  ${oneLine(event.name)} ${decisionWords(event.decision)}${by}`
         screen.line(`${INDENT}${screen.style("dim", cutToColumns(text, this.#width - INDENT.length))}`)
@@ -158,6 +152,35 @@ export class RunScreen implements Reporter {
     }
   }
 
+  /** One line, in columns where the terminal is wide enough, or the call and below it the result. A failure is not cut. */
+  #toolCall({ ok, name, args, result, facts }: ToolLine): void {
+    const { style } = this.#screen
+    const room = this.#width - INDENT.length - 2
+    const call = `${name} ${args}`.trim()
+    const mark = ok ? style("green", "✓") : style("red", "✗")
+    const shown = (text: string): string => (ok ? text : style("red", text))
+    const callColumn = padToColumns(call, Math.min(CALL_WIDTH, room - RESULT_WIDTH - FACTS_WIDTH - 2))
+    const inColumns = [`${callColumn} `, ok ? `${padToColumns(result, RESULT_WIDTH)} ` : `${result}  `] as const
+    for (const [first, second] of [...(this.#width >= LEAST_WIDTH ? [inColumns] : []), [`${call}  `, `${result}  `] as const]) {
+      if (columnsOf(`${first}${second}${facts}`) > room) continue
+      this.#screen.line(`${INDENT}${mark} ${first}${shown(second)}${style("dim", facts)}`)
+      return
+    }
+    this.#screen.line(`${INDENT}${mark} ${cutToColumns(call, room)}`)
+    const lines = ok ? [cutToColumns(result, Math.max(LEAST_RESULT, room - columnsOf(facts) - 2))] : foldWords(result, Math.max(LEAST_RESULT, room))
+    const isOwnLine = columnsOf(`${lines.at(-1) ?? ""}  ${facts}`) > room
+    for (const [index, line] of lines.entries()) {
+      const isLast = index === lines.length - 1 && !isOwnLine
+      this.#screen.line(`${INDENT}  ${shown(line)}${isLast ? `  ${style("dim", facts)}` : ""}`)
+    }
+    if (isOwnLine) this.#screen.line(`${INDENT}  ${style("dim", facts)}`)
+  }
+
+  /** That of a terminal may change. */
+  get #width(): number {
+    return widthOf(this.#stdout)
+  }
+
   ended({ outcome, totals, durationMs, again }: RunEnd): void {
     this.turnEnded()
     if (again) this.#repeat(outcome)
@@ -179,7 +202,8 @@ export class RunScreen implements Reporter {
     this.#screen.line(`Then continue with: turn-machine resume ${shellWord(this.#screen.shortPath(state))} (or the same command with --resume)`)
   }
 
-  asking(): void {
+  asking(call?: HeldCall): void {
+    if (call !== undefined) this.#asked.add(call.requestId)
     this.turnEnded()
   }
 

@@ -23,21 +23,22 @@ import { endpointHost, type ModelChoice, shownUrl } from "../model/model-setting
 import { plan } from "../planner/planner.ts"
 import { readArgs } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
-import { oneLine } from "../terminal/format.ts"
+import { oneLine, plainJson, plainText } from "../terminal/format.ts"
+import { printHelp } from "../terminal/help.ts"
+import { interruptible } from "../terminal/interrupts.ts"
 import type { Io } from "../terminal/io.ts"
-import { checkOutputFlags, plainIo } from "../terminal/output-flags.ts"
+import { checkOutputFlags, plainIo, silentUntil } from "../terminal/output-flags.ts"
 import { type Confirmed, confirm, confirmedText } from "../trust/confirm.ts"
 import { OwnStates } from "../trust/own-states.ts"
 import { EditFolder } from "../workspace/edit-folder.ts"
 import { Folder, isInside } from "../workspace/folder.ts"
 import { OutFolder } from "../workspace/out-folder.ts"
 import { fileTools } from "../workspace/tools.ts"
-import { answerOnly } from "./answer-only.ts"
 import { RESUME_HELP, RUN_HELP, SUSPENDED_EXIT_CODE } from "./help.ts"
 import { jsonLines, type Reporter, type RunTotals, totalsOf } from "./reporter.ts"
 import type { RunMeta } from "./run-config.ts"
 import { runConfig, runStart } from "./run-config.ts"
-import { RunScreen } from "./run-screen.ts"
+import { RunScreen, showsQuestions } from "./run-screen.ts"
 import { RUN_FLAGS, type RunFlags, type RunSettings, resolveRun, workOf } from "./run-settings.ts"
 import { type OpenOptions, RunState } from "./run-state.ts"
 import { StopMenu, type StopMenuOptions } from "./stop-menu.ts"
@@ -46,7 +47,7 @@ import { StopMenu, type StopMenuOptions } from "./stop-menu.ts"
 export async function run(args: readonly string[], io: Io): Promise<number> {
   const { values: flags, words } = readArgs(args, RUN_FLAGS, "turn-machine run --help")
   if (flags.help === true) {
-    io.stdout.write(RUN_HELP)
+    printHelp(RUN_HELP, io)
     return 0
   }
   if (flags.resume === true && flags.state === undefined) throw new CliError("--resume needs the state file: --state FILE.")
@@ -54,20 +55,22 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   for (const flag of ["compact", "take-over"] as const) {
     if (flags[flag] === true && flags.state === undefined) throw new CliError(`--${flag} needs a state file: --state FILE.`)
   }
-  return perform(flags, words, io)
+  const again = flags.state === undefined ? "Run the same command again." : "Run the same command again, with --resume."
+  return interruptible(io, `Stopped before the turn began. ${again}`, (own) => perform(flags, words, own))
 }
 
 /** `turn-machine resume FILE`: like `run --state FILE --resume`, but the file must contain a turn. @throws {CliError} */
 export async function resumeRun(args: readonly string[], io: Io): Promise<number> {
   const { values: flags, words } = readArgs(args, RUN_FLAGS, "turn-machine resume --help")
   if (flags.help === true) {
-    io.stdout.write(RESUME_HELP)
+    printHelp(RESUME_HELP, io)
     return 0
   }
   const [file = flags.state, ...task] = words
   if (file === undefined) throw new CliError("resume needs the state file: turn-machine resume FILE.")
   if (flags.state !== undefined && flags.state !== file) throw new CliError("resume takes one state file: turn-machine resume FILE.")
-  return perform({ ...flags, state: file, resume: true }, task, io, true)
+  const given = { ...flags, state: file, resume: true }
+  return interruptible(io, "Stopped before the turn was resumed. Run the same command again.", (own) => perform(given, task, own, true))
 }
 
 async function perform(flags: RunFlags, words: readonly string[], io: Io, mustExist = false): Promise<number> {
@@ -98,7 +101,18 @@ async function perform(flags: RunFlags, words: readonly string[], io: Io, mustEx
 function reporterOf(flags: RunFlags, io: Io): Reporter {
   if (flags.json === true) return jsonLines(io.stdout)
   if (flags.quiet === true) return answerOnly(io)
-  return new RunScreen(flags.plain === true ? plainIo(io) : io)
+  return new RunScreen(flags.plain === true ? plainIo(io) : io, { showsQuestions: showsQuestions(io) })
+}
+
+/** Writes the answer and nothing else. What a person has to do before there is one goes to standard error. */
+function answerOnly(io: Io): Reporter {
+  return silentUntil<Reporter>(io.stderr, (stdout) => new RunScreen({ ...io, stdout }), ["paused", "suspended"], {
+    ended({ outcome }) {
+      if (outcome.type !== "finished") return
+      const { finish } = outcome
+      io.stdout.write(`${finish.type === "assistant_message" ? plainText(finish.text) : plainJson(finish.value)}\n`)
+    },
+  })
 }
 
 /** A held call that no person can decide about would lose the turn. @throws {CliError} */
@@ -142,7 +156,7 @@ class Run {
     this.#io = io
     const notLater = state === undefined ? { notLater: "To decide later, start the run with a state file: --state FILE." } : {}
     const prompt = terminal && new ApprovalPrompt(terminal, env, { always: "turn", by: loginName(io), ...notLater })
-    this.#asker = new Asker({ prompt, gate, onAsking: () => reporter.asking(), untilFree: () => this.#menu?.closed })
+    this.#asker = new Asker({ prompt, gate, onAsking: (call) => reporter.asking(call), untilFree: () => this.#menu?.closed })
     this.#makeMenu = (actions) => terminal && new StopMenu({ terminal, env, gate, onOpen: () => reporter.asking(), ...actions })
   }
 
@@ -153,7 +167,7 @@ class Run {
     const outFolder = new OutFolder(out, { replaceAny: force, reserved: owns })
     const folder = new Folder(dir, await hiddenFiles(dir, out, owns))
     const edit = this.#settings.approval.edit === true ? new EditFolder(folder, (path) => owns(path) || isInside(out, path)) : undefined
-    const servers = await startServers(this.#settings.mcp.servers, { cwd: dir, io: this.#io, approve: this.#settings.approval.approve })
+    const servers = await startServers(this.#settings.mcp.servers, { cwd: dir, approve: this.#settings.approval.approve })
     try {
       const tools = mergeToolboxes([toolbox(fileTools(folder, outFolder, edit)), ...servers.toolboxes])
       const host: Host = { ...modelHost(model, contextTokens), tools, decide: this.#asker.decide }

@@ -11,6 +11,8 @@ import { type FileList, type FileText, REPLACE_LINE } from "../workspace/tools.t
 type ToolEvent = Extract<TurnEvent, { type: "tool_call" }>
 
 const MAX_ARGUMENTS = 60
+/** A changed line says more than other arguments. */
+const MAX_CHANGE = 100
 const MAX_PATH = 34
 
 /** The pieces of a line about a tool call. */
@@ -38,7 +40,7 @@ export function toolLine({ name, args, output, durationMs }: ToolEvent): ToolLin
 
 function shownArguments(name: string, args: Json, succeeded: boolean): string {
   if (name === "read_file" && succeeded) return cutStart(pathOf(args))
-  return cutToColumns(name === REPLACE_LINE ? changeOf(args) : shortArguments(args), MAX_ARGUMENTS)
+  return name === REPLACE_LINE ? cutToColumns(changeOf(args), MAX_CHANGE) : cutToColumns(shortArguments(args), MAX_ARGUMENTS)
 }
 
 /** The place of a changed line, and its new text. */

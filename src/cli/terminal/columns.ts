@@ -49,7 +49,11 @@ export function foldToColumns(text: string, limit: number): readonly string[] {
   return [...pieces, piece]
 }
 
+/** Asks for the picture of a character that is a text otherwise, such as ❤: many terminals then give it two columns. */
+const AS_EMOJI = "\ufe0f"
+
 function columnsOfCharacter(character: string): number {
+  if (character === AS_EMOJI) return 1
   if (EMPTY.test(character)) return 0
   return WIDE.test(character) ? 2 : 1
 }

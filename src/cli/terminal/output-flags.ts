@@ -41,17 +41,39 @@ export function heading(title: string, width: number, { isPlain = false }: Termi
   return `${start}${"─".repeat(Math.max(2, width - start.length))}`
 }
 
-/** An output that writes nothing until it is opened. */
-export function silenced(output: Output): { readonly output: Output; open(): void } {
+/**
+ * For `--quiet`: a reporter that writes nothing until one of the methods `ends` is called. It sees all that happened, because its end may
+ * need it. `instead`: methods that do something else than those of the reporter.
+ */
+export function silentUntil<Reporter extends { asking(): void }>(
+  output: Output,
+  make: (output: Output) => Reporter,
+  ends: readonly (keyof Reporter & string)[],
+  instead: Partial<Reporter> = {},
+): Reporter {
   let isOpen = false
-  return {
-    output: {
-      ...(output.isTTY !== undefined && { isTTY: output.isTTY }),
-      ...(output.columns !== undefined && { columns: output.columns }),
-      write: (text) => (isOpen ? output.write(text) : undefined),
+  const reporter = make({
+    get isTTY() {
+      return output.isTTY === true
     },
-    open() {
-      isOpen = true
+    get columns() {
+      return output.columns ?? 0
     },
+    write: (text) => (isOpen ? output.write(text) : undefined),
+  })
+  const open = (): void => {
+    // Ends lines and a status that were not written.
+    reporter.asking()
+    isOpen = true
   }
+  return new Proxy(reporter, {
+    get: (_target, name) => {
+      const member: unknown = Reflect.get(instead, name) ?? Reflect.get(reporter, name, reporter)
+      if (typeof member !== "function") return member
+      return (...args: readonly unknown[]): unknown => {
+        if (ends.some((end) => end === name)) open()
+        return Reflect.apply(member, reporter, args)
+      }
+    },
+  })
 }

@@ -10,7 +10,8 @@ export const INDENT = "   "
 const FIELD_INDENT = " ".repeat(9)
 // Saves the cursor's position instead of counting columns: on Ctrl-C a terminal writes ^C after the status.
 const SAVE_CURSOR = "\u001b7"
-const RESTORE_CURSOR_AND_CLEAR = "\u001b8\u001b[K"
+// To the end of the screen: a terminal that became narrower shows the status in two lines.
+const RESTORE_CURSOR_AND_CLEAR = "\u001b8\u001b[J"
 
 const TICK_MS = 1_000
 /** What takes longer says how long, in the status line. */
@@ -58,20 +59,24 @@ export class Screen {
     this.#io.stdout.write(`${text}\n`)
   }
 
+  /** Writes a heading and what belongs to it, wrapped to the terminal. */
+  heading(text: string, more: string): void {
+    const wrap = new Wrap(() => this.#wrapWidth(), INDENT, columnsOf(text) + 1)
+    this.line(`${this.style("bold", text)}${more === "" ? "" : this.style("dim", ` ${wrap.add(more)}`)}`)
+  }
+
   /** Writes one line for each field: its name, and its value in a column, wrapped to the terminal. */
   fields(fields: readonly (readonly [string, string])[]): void {
-    const width = widthOf(this.#io.stdout)
     for (const [name, value] of fields) {
-      const wrap = new Wrap(Number.isFinite(width) ? width : 0, FIELD_INDENT, FIELD_INDENT.length)
+      const wrap = new Wrap(() => this.#wrapWidth(), FIELD_INDENT, FIELD_INDENT.length)
       this.line(`${this.style("dim", name.padEnd(FIELD_INDENT.length - 1))} ${wrap.add(value)}`)
     }
   }
 
   /** Starts a line that text continues. */
   begin(start: string): void {
-    const { isTTY, columns = 0 } = this.#io.stdout
     this.#column = "text"
-    this.#wrap = new Wrap(isTTY === true ? columns : 0, INDENT, columnsOf(start))
+    this.#wrap = new Wrap(() => this.#wrapWidth(), INDENT, columnsOf(start))
     this.#io.stdout.write(this.style("bold", start))
   }
 
@@ -105,6 +110,12 @@ export class Screen {
     if (this.#waiting === undefined) return
     this.#waiting.detail = text
     if (this.#hasStatusLine && Date.now() - this.#waiting.drawnAt >= LEAST_REDRAW_MS) this.#draw(this.#waiting)
+  }
+
+  /** The width at which text is wrapped now: that of a terminal may change. 0: it is not wrapped. */
+  #wrapWidth(): number {
+    const width = widthOf(this.#io.stdout)
+    return Number.isFinite(width) ? width : 0
   }
 
   get #hasStatusLine(): boolean {

@@ -9,6 +9,7 @@ import { redactedPage } from "../../viewer/model/redact.ts"
 import { readArgs } from "../terminal/args.ts"
 import { CliError } from "../terminal/errors.ts"
 import { formatBytes, oneLine, plural, shellWord } from "../terminal/format.ts"
+import { printHelp } from "../terminal/help.ts"
 import type { Io } from "../terminal/io.ts"
 import { type GivenAgent, knowledgeOf, loadAgent } from "./agents.ts"
 import { type FoundJournal, findJournals } from "./files.ts"
@@ -26,7 +27,7 @@ const FLAGS = {
 export async function viewJournals(args: readonly string[], io: Io): Promise<number> {
   const { values: flags, words } = readArgs(args, FLAGS, "turn-machine journal view --help")
   if (flags.help === true) {
-    io.stdout.write(VIEW_HELP)
+    printHelp(VIEW_HELP, io)
     return 0
   }
   if (words.length === 0) throw new CliError("journal view takes the paths of journals or folders. See: turn-machine journal view --help")

@@ -7,7 +7,12 @@ import type { ThreadRecord, ThreadTurnEnded } from "../../wire/thread.ts"
  */
 export class LogLines {
   /** The messages of the user that no turn has added to the history. */
-  readonly #said = new Map<string, Message>()
+  readonly #said: Map<string, Message>
+
+  /** `undelivered`: the messages of the user that no turn received in the records before. */
+  constructor(undelivered: readonly Message[] = []) {
+    this.#said = new Map(undelivered.map((message) => [message.id, message]))
+  }
 
   /** Notes a whole record that is written or read. */
   note(record: ThreadRecord): void {

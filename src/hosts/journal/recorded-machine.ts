@@ -19,24 +19,25 @@ interface RecordedInputs {
   readonly records: InputRecords
   /** The command that its journal stored and carries out now. */
   command: HostCommand | undefined
+  /** Why the journal could not store what the machine has handled. */
+  lost: { readonly error: unknown } | undefined
+  /** The response that the machine has checked last, without what a journal could not be read with. */
+  checked: Response | undefined
 }
 
-const inputs = new WeakMap<BareTurnMachine, RecordedInputs>()
-const checkedResponses = new WeakSet<Response>()
-
-/** Whether a recorded machine has checked this object, and left nothing in it that a journal could not be read with. */
-export function isChecked(response: Response): boolean {
-  return checkedResponses.has(response)
+/** Whether this is the response that a recorded machine has checked last, and it left nothing in it that a journal could not be read with. */
+export function isChecked(machine: BareTurnMachine, response: Response): boolean {
+  return inputsOf(machine)?.checked === response
 }
 
 /** From now on, a machine accepts only inputs that its journal has recorded. */
 export function acceptOnlyRecorded(machine: RecordedTurnMachine, records: InputRecords): void {
-  inputs.set(machine, { records, command: undefined })
+  machine[INPUTS] = { records, command: undefined, lost: undefined, checked: undefined }
 }
 
 /** Carries out a command that is recorded. Throws what the machine throws. */
 export function carryOut(machine: BareTurnMachine, command: HostCommand): void {
-  const recorded = inputs.get(machine)
+  const recorded = inputsOf(machine)
   if (recorded !== undefined) recorded.command = command
   try {
     machine.command(command)
@@ -45,18 +46,32 @@ export function carryOut(machine: BareTurnMachine, command: HostCommand): void {
   }
 }
 
+/** From now on, a machine emits nothing: it has handled responses that could not be stored. */
+export function loseRecords(machine: BareTurnMachine, error: unknown): void {
+  const recorded = inputsOf(machine)
+  if (recorded !== undefined) recorded.lost = { error }
+}
+
+const INPUTS: unique symbol = Symbol("inputs")
+
+function inputsOf(machine: BareTurnMachine): RecordedInputs | undefined {
+  return machine instanceof RecordedTurnMachine ? machine[INPUTS] : undefined
+}
+
 /**
  * The machine of a journal. An input that is not in the journal is refused, and the turn is unchanged: a turn that acted on it could not
  * be resumed.
  */
 export class RecordedTurnMachine extends TurnMachine {
+  [INPUTS]: RecordedInputs | undefined = undefined
+
   static override of(config: TurnConfig, turn: Turn, unpolled: readonly Effect[] = []): RecordedTurnMachine {
     return super.of(config, turn, unpolled) as RecordedTurnMachine
   }
 
   /** @throws {ProtocolError} `not_recorded`; and as the method of the base class */
   override command(command: HostCommand): void {
-    const recorded = inputs.get(this)
+    const recorded = this[INPUTS]
     if (recorded !== undefined && recorded.command !== command)
       throw new ProtocolError(
         "not_recorded",
@@ -67,19 +82,28 @@ export class RecordedTurnMachine extends TurnMachine {
 
   override check(response: unknown): Response {
     const checked = super.check(response)
-    if (checked !== response) checkedResponses.add(checked)
+    const recorded = this[INPUTS]
+    if (recorded !== undefined && checked !== response) recorded.checked = checked
     return checked
   }
 
   /** @throws {ProtocolError} `not_recorded`; and as the method of the base class */
   override handle(response: Response): { readonly status: "accepted" | "stale" } {
-    if (inputs.get(this)?.records.handles(response) === false)
+    const records = this[INPUTS]?.records
+    if (records?.handles(response) === false)
       throw new ProtocolError(
         "not_recorded",
         "The turn has a journal, which does not have this response. Wait for journal.response(machine, response), then pass the same object, or pass the journal to runTurn.",
       )
     const result = super.handle(response)
-    inputs.get(this)?.records.handled()
+    records?.handled()
     return result
+  }
+
+  /** @throws the error of the journal, which could not store what led to the next effects */
+  override poll(): Effect | undefined {
+    const lost = this[INPUTS]?.lost
+    if (lost !== undefined) throw lost.error
+    return super.poll()
   }
 }

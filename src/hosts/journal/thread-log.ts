@@ -13,6 +13,7 @@ import {
   MAX_LINE_CHARS,
   type RecordFormat,
 } from "../../replay/journal.ts"
+import { includes, START, type ThreadPosition } from "../../replay/thread-cursor.ts"
 import type { Outcome } from "../../wire/event.ts"
 import type { HistoryRecord, Message } from "../../wire/message.ts"
 import {
@@ -82,6 +83,12 @@ export class ThreadLog {
   place: LogPlace = { records: 0, checksum: "" }
   /** The record with which the last turn began. The history changes next when the turn ends. */
   turnPlace: LogPlace | undefined
+  /** Where each turn began, the first one first: the position before its events. */
+  readonly begun: ThreadPosition[] = []
+  /** The last record that is an input, and how many events it has. */
+  #inputs: Pick<ThreadPosition, "inputs" | "inputIndex"> = START
+  /** The last two turns, the newer one last, each with its own records and those before the next. */
+  #tails: readonly (Omit<LogTail, "records" | "checksum"> & { readonly own: ThreadRecord[] })[] = []
 
   private constructor(stored: StoredJournal, writer: JournalWriter<ThreadRecord>) {
     this.#stored = stored
@@ -91,6 +98,18 @@ export class ThreadLog {
   /** {@link records} as an array. */
   get history(): readonly HistoryRecord[] {
     return this.records.toArray()
+  }
+
+  /**
+   * The log from the last turn that began after a position, or the one before it; without a position, from the last one. `undefined`: it is not in memory.
+   * Its records may not be stored before {@link written} resolves.
+   */
+  tailAfter(position?: ThreadPosition): LogTail | undefined {
+    const index = this.#tails.findLastIndex((tail) => position === undefined || includes(position, tail.position))
+    const found = this.#tails[index]
+    if (found === undefined) return undefined
+    const { own: _own, ...tail } = found
+    return { ...tail, records: this.#tails.slice(index).flatMap(({ own }) => own), checksum: this.place.checksum }
   }
 
   /** Opens a log exclusively and reads it. An incomplete last line is removed. @throws {JournalStoreError | JournalError} */
@@ -179,6 +198,10 @@ export class ThreadLog {
 
   #apply(record: ThreadRecord, place: LogPlace): void {
     this.place = place
+    if (record.type === "said" || record.type === "reordered") this.#inputs = { inputs: place.records, inputIndex: 1 }
+    if (record.type === "retracted") this.#inputs = { inputs: place.records, inputIndex: record.inputs.length }
+    if (record.type === "turn_begun") this.#beginTail(place.records)
+    this.#tails.at(-1)?.own.push(record)
     this.#lines.note(record)
     this.at = Math.max(this.at, record.at)
     this.queue.apply(record)
@@ -226,6 +249,14 @@ export class ThreadLog {
     }
   }
 
+  #beginTail(number: number): void {
+    const { records: history, undelivered, newestSurface: surface } = this
+    const { inputs, inputIndex } = this.#inputs
+    const position = { ...START, main: number, places: history.length, inputs, inputIndex }
+    this.begun.push(position)
+    this.#tails = [...this.#tails.slice(-1), { position, history, undelivered, surface, own: [] }]
+  }
+
   /** Adds records to the history. Messages and commands among them are no longer waiting. */
   #note(records: readonly HistoryRecord[]): void {
     this.records = this.records.append(records)
@@ -235,13 +266,32 @@ export class ThreadLog {
   }
 }
 
-/** Reads the text of a log. `onRecord` receives each record whole, up to the `most`-th. `known`: the lines before it, which `onRecord` adds to. */
+/** The end of a log: the record with which one of its last turns began, those after it, and what they follow. */
+export interface LogTail {
+  /** The position before them. Its `main` is the number of the first record, counted from 1. */
+  readonly position: ThreadPosition
+  readonly records: readonly ThreadRecord[]
+  /** The checksum of the last of `records`. */
+  readonly checksum: string
+  /** The history before them. */
+  readonly history: History<HistoryRecord>
+  /** The messages of the user that no turn had received. */
+  readonly undelivered: readonly Message[]
+  /** The system prompt and tools that the log had last. */
+  readonly surface: ThreadTurnEnded["newSurface"]
+}
+
+/**
+ * Reads the text of a log. `onRecord` receives each record whole, up to the `most`-th. `known`: the lines before it, which `onRecord` adds to.
+ * `after`: the last of the records that are not read.
+ */
 export function logReader(
   known: LogLines,
   onRecord: (record: ThreadRecord, place: LogPlace) => void,
   most: number = Number.POSITIVE_INFINITY,
+  after: LogPlace = { records: 0, checksum: "" },
 ): LineReader {
-  let records = 0
+  let { records } = after
   return new LineReader(
     (line, position) => {
       if (records >= most) return
@@ -253,6 +303,7 @@ export function logReader(
     },
     MAX_LINE_CHARS,
     encodeAscii,
+    after.checksum,
   )
 }
 

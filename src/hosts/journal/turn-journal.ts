@@ -3,56 +3,34 @@ import { wireValidation } from "../../checks/validation.ts"
 import { JournalError, ProtocolError } from "../../errors.ts"
 import { copyOf, type Json } from "../../json.ts"
 import type { TurnConfig } from "../../machine/config.ts"
-import { isWide } from "../../machine/held.ts"
 import { begin, type HostCommand } from "../../machine/step.ts"
-import { TurnMachine } from "../../machine/turn-machine.ts"
+import type { TurnMachine } from "../../machine/turn-machine.ts"
 import { afterHistory, shortCheckpoint, withHistory } from "../../replay/base.ts"
 import { configDigests, trustingConfig } from "../../replay/config.ts"
-import {
-  compactedJournal,
-  type Journal,
-  type JournalEntry,
-  JournalReader,
-  journalLines,
-  type LogHistory,
-  MAX_LINE_CHARS,
-  readJournal,
-} from "../../replay/journal.ts"
-import { batchAfter } from "../../replay/open-batch.ts"
+import { compactedJournal, type Journal, type JournalEntry, JournalReader, journalLines, type LogHistory, readJournal } from "../../replay/journal.ts"
 import { journalEnded, Recorder, type RecorderOptions } from "../../replay/recorder.ts"
 import { type ResumeOptions, resumeTurn } from "../../replay/replay.ts"
 import { lastSection } from "../../replay/sections.ts"
 import type { Decision } from "../../wire/approval.ts"
 import type { TurnStart } from "../../wire/config.ts"
-import type { AnswerableEffect } from "../../wire/effect.ts"
 import type { JournalHeader, JournalParent, JournalRecord } from "../../wire/journal.ts"
-import type { Response, ToolDecisions, ToolResults } from "../../wire/response.ts"
-import type { ToolSpec } from "../../wire/tool.ts"
+import type { Response } from "../../wire/response.ts"
 import type { SuspendedChild, ToolAnswer, ToolError, TurnChildren, TurnLog } from "../host.ts"
-import { type TurnTools, toolsNow } from "../run/changed-tool.ts"
-import { wakeRun } from "../run/wake-run.ts"
 import { waitingChildren } from "./child-journals.ts"
-import {
-  type AnsweredTurn,
-  checkedDecisions,
-  type DecisionResult,
-  MachineBatch,
-  type Outside,
-  type OutsideAnswerResult,
-  outsideDecision,
-  outsideResult,
-  RecordedBatch,
-} from "./outside-answers.ts"
+import { LineQueue } from "./line-queue.ts"
+import type { DecisionResult, OutsideAnswerResult } from "./outside-answers.ts"
+import { callKey, type GivenResponse, OutsideInputs, type OutsideOptions } from "./outside-inputs.ts"
 import { firstChars, firstLineLength, inChunks, readJournalParts } from "./parts.ts"
 import { readHistory } from "./read-journal.ts"
-import { acceptOnlyRecorded, carryOut, isChecked, RecordedTurnMachine } from "./recorded-machine.ts"
+import { acceptOnlyRecorded, carryOut, isChecked, loseRecords, RecordedTurnMachine } from "./recorded-machine.ts"
 import type { JournalStore, OpenOptions, StoredJournal } from "./store.ts"
 
 /** How a journal is opened and written. */
 export interface TurnJournalOptions extends OpenOptions, Omit<RecorderOptions, "validation"> {
   /**
    * Compacts the journal at a snapshot when it would be longer than this, in characters: records before the snapshot are removed.
-   * A compacted journal can be resumed, but no longer be replayed from its start. Default 0: never.
+   * A compacted journal can be resumed, but no longer be replayed from its start. Default 0: never. With it, a snapshot is due after 300 records
+   * or 1,000,000 characters, unless the options set that.
    */
   readonly compactAboveChars?: number
   /** The host's clock, milliseconds since the epoch. Default `Date.now`. */
@@ -75,22 +53,6 @@ export interface BeginOptions {
   readonly parent?: JournalParent
 }
 
-/** Options of {@link TurnJournal.decide} and {@link TurnJournal.answer}. */
-export interface OutsideOptions {
-  /** When the answer was given. Milliseconds since the epoch. Default: the journal's clock. */
-  readonly at?: number
-  /**
-   * The configuration of the turn. With it, the turn is replayed first, so that it is known what earlier decisions led to, such as which calls a
-   * grant released. Without it, a decision that may reach other calls counts for all calls of its tool in the batch.
-   */
-  readonly config?: TurnConfig
-  /**
-   * The tools that the next run has. An approval or an edit of a call whose tool is not the one that was asked about is refused as
-   * `tool_changed`. Default: those of `config`, or of the turn that runs in this process; without either, tools are not compared.
-   */
-  readonly tools?: readonly ToolSpec[]
-}
-
 /**
  * The journal of one turn, open in this process. Pass it to `runTurn` together with the machine that it created:
  *
@@ -107,6 +69,8 @@ export class TurnJournal implements TurnLog {
   readonly #stored: StoredJournal
   readonly #place: { readonly store: JournalStore; readonly name: string }
   readonly #options: TurnJournalOptions & RecorderOptions
+  readonly #lines: LineQueue
+  readonly #outside: OutsideInputs
   readonly #startedCalls = new Map<string, JournalEntry>()
   #recorded: Journal | undefined
   /** The last record of a span in which the turn ran. */
@@ -120,23 +84,16 @@ export class TurnJournal implements TurnLog {
   #records = 0
   #chars = 0
   #ended = false
-  #pending: string[] = []
-  #flush: Promise<void> | undefined
-  /** Resolves when all lines so far are stored. Stays rejected after a failed write, because later lines would follow a gap. */
-  #written: Promise<void> = Promise.resolve()
   /** Resolves when all recorded commands were carried out; `undefined` while there are none. */
   #commanding: Promise<void> | undefined
   /** The stored responses. The machine accepts no others. */
   readonly #responses = new WeakSet<Response>()
   /** The responses that were recorded and not handled, in order. */
   readonly #unhandled = new Set<Response>()
+  /** The response that is recorded, and handled before it is stored. */
+  #ahead: Response | undefined
   /** Resolves when the last snapshot of held calls is stored. */
   #heldStored: Promise<void> | undefined
-  /** When calls continued outside. */
-  readonly #pendingSince = new Map<string, number | undefined>()
-  /** The decisions of the turn, and the results of calls that continued outside, in their order. */
-  readonly #outside: (ToolDecisions | ToolResults)[] = []
-
   private constructor(
     stored: StoredJournal,
     place: { readonly store: JournalStore; readonly name: string },
@@ -144,14 +101,16 @@ export class TurnJournal implements TurnLog {
     options: TurnJournalOptions,
   ) {
     this.#stored = stored
+    this.#lines = new LineQueue(stored)
     this.#place = place
     this.#recorded = recorded
     this.#historyFault = fault
+    this.#outside = this.#takeOutside()
     for (const entry of recorded?.entries ?? []) {
-      this.#noteOutside(entry.record)
+      this.#outside.note(entry.record)
       if (entry.record.type === "traced") this.#traced = entry
     }
-    this.#options = { ...options, validation: journalValidation }
+    this.#options = { ...((options.compactAboveChars ?? 0) > 0 && COMPACTING), ...options, validation: journalValidation }
   }
 
   /**
@@ -261,7 +220,7 @@ export class TurnJournal implements TurnLog {
     this.#chars = journal.length
     this.#ended = isEnded
     for (const entry of entries)
-      if (entry.record.type === "call_started") this.#startedCalls.set(keyOf(entry.record.effectId, entry.record.callId), entry)
+      if (entry.record.type === "call_started") this.#startedCalls.set(callKey(entry.record.effectId, entry.record.callId), entry)
     await this.#append(opening)
     return machine
   }
@@ -297,15 +256,51 @@ export class TurnJournal implements TurnLog {
    * @throws {JournalStoreError} `fenced`, `closed`, `unavailable`
    */
   async response(machine: TurnMachine, response: Response): Promise<void> {
-    if (!isChecked(response)) journalValidation(response)
+    if (!isChecked(machine, response)) journalValidation(response)
     while (this.#commanding !== undefined) await this.#commanding
     await this.#record(machine, response)
   }
 
+  /**
+   * Records a response and lets `handle` pass it to the machine, before it is stored. `handle` returns the response to the effect that follows
+   * if no work has to be performed for it, such as the empty delivery at a checkpoint: it is recorded in the same write, and passed to `handle`,
+   * too. Resolves when all of them are stored. Until then, nothing that they led to may be performed or reported; if the write fails, the
+   * machine emits nothing more.
+   * @throws as {@link response}; or what `handle` throws, once the responses up to there are stored
+   */
+  async responses(machine: TurnMachine, first: Response, handle: (response: Response) => Response | undefined): Promise<void> {
+    if (!isChecked(machine, first)) journalValidation(first)
+    while (this.#commanding !== undefined) await this.#commanding
+    // What another caller has recorded is handled first.
+    const isAlone = this.#unhandled.size === 0
+    let written: Promise<void> | undefined
+    try {
+      for (let response: Response | undefined = first; response !== undefined; ) {
+        written = this.#write(machine, response)
+        if (isAlone) this.#ahead = response
+        else await this.#accept(response, written)
+        response = handle(response)
+      }
+    } finally {
+      this.#ahead = undefined
+      if (isAlone) await written?.catch((error: unknown) => this.#leftAhead(machine, error))
+    }
+  }
+
   async #record(machine: TurnMachine, response: Response): Promise<void> {
+    await this.#accept(response, this.#write(machine, response))
+  }
+
+  /** Starts to write a response. Throws if it cannot be recorded. */
+  #write(machine: TurnMachine, response: Response): Promise<void> {
     const written = this.#append(this.#recording(machine).response(machine, response))
-    this.#noteOutside(response)
+    this.#outside.note(response)
     this.#unhandled.add(response)
+    return written
+  }
+
+  /** Waits until a response is stored. The machine then accepts it. */
+  async #accept(response: Response, written: Promise<void>): Promise<void> {
     try {
       await written
     } catch (error) {
@@ -313,6 +308,12 @@ export class TurnJournal implements TurnLog {
       throw error
     }
     this.#responses.add(response)
+  }
+
+  /** The turn is ahead of what is stored, so nothing that it emits may be used. */
+  #leftAhead(machine: TurnMachine, error: unknown): never {
+    loseRecords(machine, error)
+    throw error
   }
 
   /**
@@ -329,7 +330,7 @@ export class TurnJournal implements TurnLog {
     // It is recorded and carried out later, whatever the caller does to it until then.
     const own = copyOf<HostCommand & Json>(command as HostCommand & Json)
     const carriedOut = (this.#commanding ?? Promise.resolve()).then(async () => {
-      await this.#written
+      await this.#lines.written
       // The caller of the last write handles its response first.
       await nextTask()
       if (!machine.done) {
@@ -365,17 +366,7 @@ export class TurnJournal implements TurnLog {
    */
   async decide(decisions: readonly Decision[], options: OutsideOptions = {}): Promise<readonly DecisionResult[]> {
     const { at = this.#now() } = options
-    const checked = checkedDecisions(decisions)
-    const results = new Map<Decision, DecisionResult>()
-    const order = [...checked.filter((decision) => !isWide(decision)), ...checked.filter(isWide)]
-    await this.#answerOutside(
-      options,
-      order.map((decision) => (turn) => {
-        const outside = outsideDecision(turn, decision, at)
-        return { ...outside, settle: (result: OutsideAnswerResult) => results.set(decision, { requestId: decision.requestId, ...result }) }
-      }),
-    )
-    return checked.map((decision) => results.get(decision) as DecisionResult)
+    return this.#outside.decide(decisions, at, options)
   }
 
   /**
@@ -387,20 +378,7 @@ export class TurnJournal implements TurnLog {
    */
   async answer(callId: string, answer: ToolAnswer | ToolError, options: OutsideOptions = {}): Promise<OutsideAnswerResult> {
     const { at = this.#now() } = options
-    let settled: OutsideAnswerResult | undefined
-    await this.#answerOutside(options, [
-      (turn) => {
-        const since = turn.batch && this.#pendingSince.get(keyOf(turn.batch.outstanding.id, callId))
-        const outside = outsideResult(turn, callId, answer, { at, since })
-        return {
-          ...outside,
-          settle: (result: OutsideAnswerResult) => {
-            settled = result
-          },
-        }
-      },
-    ])
-    return settled as OutsideAnswerResult
+    return this.#outside.answer(callId, answer, at, options)
   }
 
   /**
@@ -412,19 +390,19 @@ export class TurnJournal implements TurnLog {
   async callStarted(effectId: number, callId?: string): Promise<"first" | "again"> {
     const recorder = this.#recording()
     if (this.mayHaveRun(effectId, callId)) {
-      await this.#written
+      await this.#lines.written
       return "again"
     }
     const written = this.#append(recorder.callStarted(effectId, callId, this.#now()))
     const record = { type: "call_started", effectId, ...(callId !== undefined && { callId }) } as const
-    this.#startedCalls.set(keyOf(effectId, callId), { number: this.#records, record, fingerprint: undefined, end: 0 })
+    this.#startedCalls.set(callKey(effectId, callId), { number: this.#records, record, fingerprint: undefined, end: 0 })
     await written
     return "first"
   }
 
   /** Whether {@link callStarted} was recorded for the call, or the code, by this process or an earlier one. */
   mayHaveRun(effectId: number, callId?: string): boolean {
-    return this.#startedCalls.has(keyOf(effectId, callId))
+    return this.#startedCalls.has(callKey(effectId, callId))
   }
 
   /** The W3C `traceparent` of the span in which the turn ran last, as far as {@link traced} recorded it. */
@@ -452,7 +430,8 @@ export class TurnJournal implements TurnLog {
   async settled(machine: TurnMachine): Promise<void> {
     const { compactAboveChars = 0 } = this.#options
     // Lines that wait for a write must not follow a compaction, and what arrives during the wait must not get lost in one.
-    while (this.#commanding !== undefined || (compactAboveChars > 0 && this.#flush !== undefined)) await (this.#commanding ?? this.#flush)
+    while (this.#commanding !== undefined || (compactAboveChars > 0 && this.#lines.waiting !== undefined))
+      await (this.#commanding ?? this.#lines.waiting)
     const recorder = this.#recording(machine, true)
     if (machine.done) {
       if (this.#ended) return
@@ -461,7 +440,8 @@ export class TurnJournal implements TurnLog {
     }
     recorder.handOut(machine)
     // The snapshot of held calls is stored before anybody can be asked about them, and before any of them runs.
-    await this.#snapshotHeld(machine)
+    const held = this.#snapshotHeld(machine)
+    if (held !== undefined) await held
     // A snapshot would take the place of a response that the machine has not handled.
     const snapshot = this.#unhandled.size > 0 ? "" : recorder.snapshotIfDue(machine)
     if (snapshot === "") return
@@ -469,54 +449,21 @@ export class TurnJournal implements TurnLog {
     return this.#compact(machine)
   }
 
-  /** Hands answers from outside to the turn that runs in this process, or records them for the next run. */
-  async #answerOutside(
-    { config, tools }: OutsideOptions,
-    answers: readonly ((turn: AnsweredTurn) => Outside<OutsideAnswerResult> & { readonly settle: (result: OutsideAnswerResult) => void })[],
-  ): Promise<void> {
-    const machine = this.#machine
-    if (machine === undefined) return this.#answerRecorded(config, tools ?? (config && toolsNow(config)), answers)
-    for (const find of answers) {
-      // An answer that another caller has recorded counts first.
-      while (this.#commanding !== undefined || this.#unhandled.size > 0) await (this.#commanding ?? nextTask())
-      const { response, result, settle } = find(this.#turnOf(new MachineBatch(machine, tools ?? machine.configuredTools)))
-      settle(result)
-      if (response === undefined) continue
-      await this.#record(machine, response)
-      try {
-        machine.handle(response)
-      } catch (error) {
-        if (!(error instanceof ProtocolError)) throw error
-        settle({ status: "refused", code: error.code as NonNullable<OutsideAnswerResult["code"]>, message: error.message })
-        continue
-      }
-      wakeRun(machine)
-    }
-    await this.#written
+  #takeOutside(): OutsideInputs {
+    return new OutsideInputs({
+      machine: () => this.#machine,
+      recorded: () => this.#recorded,
+      handling: () => this.#commanding ?? (this.#unhandled.size > 0 ? nextTask() : undefined),
+      stored: () => this.#lines.written,
+      record: (running, response) => this.#record(running, response),
+      recordNext: (journal, responses) => this.#recordNext(journal, responses),
+      requireHistory: () => {
+        if (this.#historyFault !== undefined) throw this.#historyFault
+      },
+    })
   }
 
-  async #answerRecorded(
-    config: TurnConfig | undefined,
-    now: TurnTools["now"],
-    answers: readonly ((turn: AnsweredTurn) => Outside<OutsideAnswerResult> & { readonly settle: (result: OutsideAnswerResult) => void })[],
-  ): Promise<void> {
-    const journal = this.#recorded
-    const batch =
-      journal === undefined
-        ? new RecordedBatch(undefined, now)
-        : config === undefined
-          ? new RecordedBatch(batchAfter(undefined, journal.entries), now)
-          : this.#replayedBatch(journal, config, now)
-    const responses: { readonly response: Response; readonly effect: AnswerableEffect | undefined }[] = []
-    for (const find of answers) {
-      const { response, result, settle } = find(this.#turnOf(batch))
-      settle(result)
-      if (response === undefined) continue
-      responses.push({ response, effect: batch.batch?.outstanding })
-      batch.apply(response)
-      this.#noteOutside(response)
-    }
-    if (journal === undefined || responses.length === 0) return this.#written
+  #recordNext(journal: Journal, responses: readonly GivenResponse[]): Promise<void> {
     const recorder = Recorder.resume(journal, this.#options)
     const lines = responses.map(({ response, effect }) => recorder.answer(effect, response))
     const written = this.#append(lines.join(""))
@@ -524,43 +471,17 @@ export class TurnJournal implements TurnLog {
     return written
   }
 
-  #replayedBatch(journal: Journal, config: TurnConfig, now: TurnTools["now"]): MachineBatch {
-    if (this.#historyFault !== undefined) throw this.#historyFault
-    const checked = { ...config, validation: config.validation ?? wireValidation }
-    return new MachineBatch(TurnMachine.of(checked, resumeTurn(journal, checked).turn), now)
-  }
-
-  #turnOf(source: RecordedBatch | MachineBatch): AnsweredTurn {
-    const { batch, at, tools } = source
-    return { batch, at, tools, records: this.#outside, otherwise: this.#whyNotWaiting() }
-  }
-
-  #whyNotWaiting(): AnsweredTurn["otherwise"] {
-    if (this.#machine === undefined && this.#recorded === undefined)
-      return { code: "turn_not_begun", message: "The journal has no turn: it has not begun, or has another name." }
-    const isEnded = this.#machine?.done ?? this.#recorded?.entries.at(-1)?.record.type === "end"
-    if (isEnded) return { code: "turn_finished", message: "The turn has ended." }
-    const message = "The turn does not wait for tool calls, as far as its journal shows. If its process was killed, run the turn again first."
-    return { code: "not_waiting_for_tools", message }
-  }
-
   /** Stores a snapshot if calls are held that none has. Resolves when it is stored, and everything before it. */
-  async #snapshotHeld(machine: TurnMachine): Promise<void> {
+  #snapshotHeld(machine: TurnMachine): Promise<void> | undefined {
     const snapshot = this.#unhandled.size > 0 || machine.done ? "" : this.#recording(machine).snapshotIfHeld(machine)
     if (snapshot !== "") this.#heldStored = this.#append(snapshot)
-    await this.#heldStored
-  }
-
-  #noteOutside(record: JournalRecord): void {
-    if (record.type === "tool_pending") this.#pendingSince.set(keyOf(record.id, record.callId), record.at)
-    const isResult = record.type === "tool_results" && record.results.some(({ callId }) => this.#pendingSince.has(keyOf(record.id, callId)))
-    if (isResult || record.type === "tool_decisions") this.#outside.push(record)
+    return this.#heldStored
   }
 
   /** Closes the journal after all pending writes. Idempotent. */
   async close(): Promise<void> {
     while (this.#commanding !== undefined) await this.#commanding
-    await this.#written.catch(() => {})
+    await this.#lines.written.catch(() => {})
     await this.#stored.close()
   }
 
@@ -580,24 +501,13 @@ export class TurnJournal implements TurnLog {
     this.#header = journal.header
     this.#records = journal.entries.at(-1)?.number ?? 1
     this.#chars = journal.length
-    this.#written = this.#written.then(() => this.#stored.replace(inChunks(lines)))
-    return this.#written
+    return this.#lines.replace(lines)
   }
 
-  /** Writes lines at the end. Lines that arrive during a write are batched into the next one. */
   #append(lines: string): Promise<void> {
-    if (lines === "") return this.#written
     for (let index = lines.indexOf("\n"); index >= 0; index = lines.indexOf("\n", index + 1)) this.#records += 1
     this.#chars += lines.length
-    this.#pending.push(lines)
-    this.#flush ??= this.#written.then(async () => {
-      const pending = this.#pending
-      this.#pending = []
-      this.#flush = undefined
-      for (const text of joined(pending)) await this.#stored.append(text)
-    })
-    this.#written = this.#flush
-    return this.#flush
+    return this.#lines.append(lines)
   }
 
   /** @param isAtEnd whether the call is allowed after the end of the turn was recorded */
@@ -613,13 +523,13 @@ export class TurnJournal implements TurnLog {
     this.#machine = machine
     acceptOnlyRecorded(machine, {
       handles: (response) => {
-        const isStored = this.#responses.has(response)
-        if (isStored) this.#unhandled.delete(response)
-        return isStored
+        const isRecorded = response === this.#ahead || this.#responses.has(response)
+        if (isRecorded) this.#unhandled.delete(response)
+        return isRecorded
       },
       handled: () => {
         // Not awaited here: what must not run before it waits for the write.
-        this.#snapshotHeld(machine).catch(() => {})
+        this.#snapshotHeld(machine)?.catch(() => {})
       },
     })
   }
@@ -647,6 +557,9 @@ export class TurnJournal implements TurnLog {
     throw new RangeError(`now() must return milliseconds since the epoch, not ${now}.`)
   }
 }
+
+/** When snapshots are due in a journal that is compacted at them. */
+const COMPACTING = { snapshotEveryRecords: 300, snapshotEveryChars: 1_000_000 } as const
 
 /** The machine of a turn that begins after a history. What comes from a log was checked when it was written or read. */
 function beginAfter(history: LogHistory, config: TurnConfig, start: TurnStart): RecordedTurnMachine {
@@ -676,14 +589,4 @@ function nextTask(): Promise<void> {
   return new Promise((resolve) => {
     setTimeout(resolve, 0)
   })
-}
-
-function keyOf(effectId: number, callId: string | undefined): string {
-  return callId === undefined ? `${effectId}` : `${effectId}:${callId}`
-}
-
-/** Joins texts to as few as can each be a string: usually one. */
-function joined(texts: readonly string[]): readonly string[] {
-  const length = texts.reduce((sum, text) => sum + text.length, 0)
-  return length <= MAX_LINE_CHARS ? [texts.join("")] : texts
 }

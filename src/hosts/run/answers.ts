@@ -38,27 +38,77 @@ export function answerInPlace(effect: AnswerableEffect, host: Host, now: RunOpti
   return typeof time === "number" ? answerAt(time) : time.then(answerAt)
 }
 
+/** As {@link answerInPlace}, in the write of the answer before. With a clock that is not immediate, the checkpoint is answered on its own. */
+export function emptyDelivery({ outstanding }: TurnMachine, host: Host, now: RunOptions["now"]): Response | undefined {
+  const given = outstanding && answerInPlace(outstanding, host, now)
+  if (given === undefined || "response" in given) return given?.response
+  given.catch(() => {})
+  return undefined
+}
+
 /** Receives an event of the run itself. */
 export type Show = (event: TurnEvent) => Promise<void>
 
 /**
  * Records an answer, then handles it. An answer that the turn refuses fails its effect; a refused decision is shown, and its call stays held.
- * Returns whether the turn accepted anything.
+ * Returns whether the turn accepted anything. `follows`: the response to the effect that comes next, if no work has to be performed for it; it
+ * is recorded in the same write.
  */
-export async function handleAnswer(machine: TurnMachine, answer: Answer, journal: TurnLog | undefined, show: Show = nowhere): Promise<boolean> {
+export async function handleAnswer(
+  machine: TurnMachine,
+  answer: Answer,
+  journal: TurnLog | undefined,
+  show: Show = nowhere,
+  follows: () => Response | undefined = nothing,
+): Promise<boolean> {
   if (answer.response.type === "tool_decisions") return handleDecisions(machine, answer.response, journal, show)
   const checked = checkedAnswer(answer, (response) => machine.check(response))
-  const response = journal === undefined ? checked : await record(machine, answer, checked, journal)
+  let handled: Handled
+  try {
+    handled = journal === undefined ? handle(machine, checked) : await recordAndHandle(machine, checked, journal, follows)
+  } catch (error) {
+    // One that is too long to be read again fails its effect, which would otherwise fail with each resume.
+    if (journal === undefined || !isTooLong(error)) throw error
+    handled = await recordAndHandle(machine, machine.check(withoutPartial(answer.instead(error))), journal, follows)
+  }
+  if (handled.refusal === undefined) return handled.isAccepted
+  const { error } = handled.refusal
+  if (error instanceof ProtocolError && ANSWERED_ELSEWHERE.has(error.code)) return false
+  const instead = machine.check(answer.instead(error))
+  const last = journal === undefined ? handle(machine, instead) : await recordAndHandle(machine, instead, journal, follows)
+  if (last.refusal !== undefined) throw last.refusal.error
+  return last.isAccepted
+}
+
+interface Handled {
+  readonly isAccepted: boolean
+  /** Why the turn refused the response. */
+  readonly refusal?: { readonly error: unknown }
+}
+
+/** Records a response and those that follow from it, and handles them. */
+async function recordAndHandle(machine: TurnMachine, response: Response, journal: TurnLog, follows: () => Response | undefined): Promise<Handled> {
+  let handled: Handled | undefined
+  if (journal.responses === undefined) await journal.response(machine, response)
+  else
+    await journal.responses(machine, response, (recorded) => {
+      const now = handle(machine, recorded)
+      handled ??= now
+      return now.isAccepted ? follows() : undefined
+    })
+  return handled ?? handle(machine, response)
+}
+
+function handle(machine: TurnMachine, response: Response): Handled {
   UNSAVED.add(machine)
   try {
-    return machine.handle(response).status === "accepted"
+    return { isAccepted: machine.handle(response).status === "accepted" }
   } catch (error) {
-    if (error instanceof ProtocolError && ANSWERED_ELSEWHERE.has(error.code)) return false
-    const instead = machine.check(answer.instead(error))
-    await journal?.response(machine, instead)
-    return machine.handle(instead).status === "accepted"
+    return { isAccepted: false, refusal: { error } }
   }
 }
+
+function nothing(): undefined {}
 
 /** The codes of a result or a report that came after another one about the same call, from outside the run. */
 const ANSWERED_ELSEWHERE: ReadonlySet<string> = new Set(["call_already_answered", "call_is_pending"])
@@ -109,19 +159,6 @@ function whyChanged(machine: TurnMachine, held: readonly HeldCall[] = [], decisi
 function refusedText(decisions: readonly Decision[], error: { readonly code: string; readonly message: string }): string {
   const requests = decisions.map((decision: Partial<Decision> | null) => String(decision?.requestId)).join(", ")
   return `A decision about ${requests} was refused (${error.code}): ${error.message}`
-}
-
-/** Records a response. One that is too long to be read again fails its effect, which would otherwise fail with each resume. */
-async function record(machine: TurnMachine, answer: Answer, response: Response, journal: TurnLog): Promise<Response> {
-  try {
-    await journal.response(machine, response)
-    return response
-  } catch (error) {
-    if (!isTooLong(error)) throw error
-    const instead = machine.check(withoutPartial(answer.instead(error)))
-    await journal.response(machine, instead)
-    return instead
-  }
 }
 
 export function isTooLong(error: unknown): boolean {

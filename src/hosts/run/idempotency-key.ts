@@ -3,5 +3,12 @@
  * different ids never give the same key.
  */
 export function idempotencyKey(...ids: readonly (string | number)[]): string {
-  return ids.map((id) => String(id).replace(/[%:]/g, (character) => (character === "%" ? "%25" : "%3A"))).join(":")
+  let key = ""
+  for (let index = 0; index < ids.length; index += 1) key += index === 0 ? escaped(ids[index]) : `:${escaped(ids[index])}`
+  return key
+}
+
+function escaped(id: string | number | undefined): string {
+  const text = String(id)
+  return /[%:]/.test(text) ? text.replaceAll("%", "%25").replaceAll(":", "%3A") : text
 }

@@ -1,8 +1,9 @@
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { Done } from "../../wire/effect.ts"
 import type { LlmResponse } from "../../wire/llm.ts"
+import type { Response } from "../../wire/response.ts"
 import type { Host, RunToEndOptions, Suspended, SuspendingRunOptions, TurnChildren, TurnView } from "../host.ts"
-import { answerInPlace, handleAnswer, save, stop, UNSAVED } from "./answers.ts"
+import { answerInPlace, emptyDelivery, handleAnswer, save, stop, UNSAVED } from "./answers.ts"
 import { cancelTurn, redirectTurn } from "./cancel.ts"
 import {
   checkGrace,
@@ -58,6 +59,8 @@ export async function runTurn(machine: TurnMachine, host: Host, options: Suspend
   const workOptions = workOptionsOf(machine, options)
   let work: Work | undefined
   const outside = watchRun(machine, () => work?.wake())
+  const follows = (): Response | undefined =>
+    isAborted(signal) || isAborted(pause) || outside.isRedirected ? undefined : emptyDelivery(machine, host, options.now)
   try {
     if (UNSAVED.has(machine)) await save(machine, host)
     for (;;) {
@@ -110,7 +113,7 @@ export async function runTurn(machine: TurnMachine, host: Host, options: Suspend
       // A decision that was not handed in before the cancellation must not release a call.
       if (answer?.response.type === "tool_decisions" && isAborted(signal)) continue
       if (answer !== undefined) {
-        const isNew = await handleAnswer(machine, answer, journal, (event) => show(Object.freeze(event), options))
+        const isNew = await handleAnswer(machine, answer, journal, (event) => show(Object.freeze(event), options), follows)
         if (answer.response.type === "tool_decisions") work.countDecision(isNew)
         if (isNew) await save(machine, host)
       } else if (work.isIdle && !isAborted(signal) && machine.turn === turn && !outside.isRedirected) {

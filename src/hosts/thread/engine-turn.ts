@@ -14,7 +14,8 @@ import {
   outsideDecision,
   outsideResult,
 } from "../journal/outside-answers.ts"
-import type { OutsideOptions, TurnJournal } from "../journal/turn-journal.ts"
+import type { OutsideOptions } from "../journal/outside-inputs.ts"
+import type { TurnJournal } from "../journal/turn-journal.ts"
 import { wakeRun } from "../run/wake-run.ts"
 
 /** What receives answers from outside for the open turn: its journal, or, if an engine records it, its machine. */

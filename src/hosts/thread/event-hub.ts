@@ -6,6 +6,7 @@ import type { LiveThreadEvent } from "../../wire/thread-event.ts"
 import { wrapMembers } from "../../wrap.ts"
 import { type EffectContext, type Host, wrapHost } from "../host.ts"
 import type { JournalStore, StoredJournal } from "../journal/store.ts"
+import type { ThreadLog } from "../journal/thread-log.ts"
 import { logName } from "../journal/thread-names.ts"
 import { EventRecords, type EventSource } from "./event-records.ts"
 
@@ -38,7 +39,7 @@ export interface ShownEvent {
  * the store of its thread, and computes nothing while there is no reader.
  */
 export class EventHub {
-  readonly #source: EventSource
+  #source: EventSource
   readonly #most: number
   #readers = 0
   #isClosed = false
@@ -63,6 +64,16 @@ export class EventHub {
   constructor(source: EventSource, most: number = RECENT_EVENTS) {
     this.#source = source
     this.#most = most
+  }
+
+  /** Where the events are read from. */
+  get source(): EventSource {
+    return this.#source
+  }
+
+  /** The log is open: what is in memory of it need not be read. */
+  opened(log: ThreadLog): void {
+    this.#source = { ...this.#source, log }
   }
 
   /** The same store, of which the hub sees what is appended to the log and to the journal of the open turn. */
@@ -137,6 +148,9 @@ export class EventHub {
   /** No more events will come. Readers end when they have received those that are recorded. */
   close(): void {
     this.#isClosed = true
+    // Another process may write to the log from now on.
+    const { log: _log, ...source } = this.#source
+    this.#source = source
     this.#wake()
   }
 
@@ -283,8 +297,7 @@ export class EventHub {
     this.#appended = appended
     this.#isStale = false
     try {
-      const records = new EventRecords(this.#source)
-      await records.readLog()
+      const records = (await EventRecords.ofTail(this.#source)) ?? (await EventRecords.ofLog(this.#source))
       for await (const _event of records.read(records.lastTurn));
       if (this.#appended !== appended) return
       this.#appended = undefined

@@ -1,5 +1,6 @@
 import { journalValidation } from "../../checks/records.ts"
 import { JournalError } from "../../errors.ts"
+import type { Turn } from "../../machine/turn.ts"
 import { JournalReader, type LineReader } from "../../replay/journal.ts"
 import { beyondEnd, cursorOf, cursorTag, includes, isKnown, joined, positionOf, START, type ThreadPosition } from "../../replay/thread-cursor.ts"
 import { type ConfigOfTurn, type PlacedEvent, ThreadEventFold } from "../../replay/thread-events.ts"
@@ -8,7 +9,7 @@ import type { ThreadTurnBegun } from "../../wire/thread.ts"
 import type { DurableThreadEvent } from "../../wire/thread-event.ts"
 import { LogLines } from "../journal/log-lines.ts"
 import type { JournalStore } from "../journal/store.ts"
-import { logReader } from "../journal/thread-log.ts"
+import { type LogTail, logReader, type ThreadLog } from "../journal/thread-log.ts"
 import { logName } from "../journal/thread-names.ts"
 
 /** The records of a thread: where they are, and how its turns are replayed. */
@@ -16,32 +17,64 @@ export interface EventSource {
   readonly store: Pick<JournalStore, "read">
   readonly threadId: string
   readonly configOf: ConfigOfTurn
+  /** The log of an open thread. Absent: it is read from the store. */
+  readonly log?: ThreadLog
 }
 
 /** Reads the events of a thread from its records: at first those that are stored, then texts that were appended to them. */
 export class EventRecords {
   readonly #source: EventSource
   readonly #fold: ThreadEventFold
-  readonly #records: ThreadRecord[] = []
+  readonly #records: ThreadRecord[]
+  /** The number of the first of them, counted from 1. */
+  readonly #first: number
   readonly #log: LineReader
   /** The journal of the open turn, once it was read. */
   #journal: JournalReader | undefined
   #hasHeader = false
 
-  constructor(source: EventSource) {
+  private constructor(source: EventSource, tail?: LogTail) {
     this.#source = source
-    this.#fold = new ThreadEventFold(source.configOf)
-    const lines = new LogLines()
-    this.#log = logReader(lines, (record) => {
+    const { position, records = [], checksum = "" } = tail ?? {}
+    this.#fold = new ThreadEventFold(source.configOf, tail)
+    this.#records = [...records]
+    this.#first = position?.main ?? 1
+    const lines = new LogLines(tail?.undelivered)
+    for (const record of records) lines.note(record)
+    const add = (record: ThreadRecord): void => {
       lines.note(record)
       this.#records.push(record)
-    })
+    }
+    this.#log = logReader(lines, add, undefined, { records: this.#first + records.length - 1, checksum })
+  }
+
+  /** Reads the log of a thread. @throws {JournalError | JournalStoreError} */
+  static async ofLog(source: EventSource): Promise<EventRecords> {
+    const read = new EventRecords(source)
+    const parts = await source.store.read(logName(source.threadId))
+    if (parts !== undefined) for await (const part of parts) read.#log.push(part)
+    return read
+  }
+
+  /**
+   * What follows a position in one of the last turns of an open thread; without a position, the last turn. Its log is in memory, and not read.
+   * `undefined`: the log has to be read, because the position is before them, or because a write has failed.
+   */
+  static async ofTail({ log, ...source }: EventSource, position?: ThreadPosition): Promise<EventRecords | undefined> {
+    const tail = log?.tailAfter(position)
+    if (log === undefined || tail === undefined) return undefined
+    // An event that a crash could undo is not shown.
+    const isStored = await log.written.then(
+      () => true,
+      () => false,
+    )
+    return isStored ? new EventRecords({ log, ...source }, tail) : undefined
   }
 
   /** A position for {@link read} from which only the journal of the open turn is read. */
   get lastTurn(): ThreadPosition {
     let main = 0
-    for (const [index, { type }] of this.#records.entries()) if (type === "turn_begun" || type === "turn_ended") main = index + 1
+    for (const [index, { type }] of this.#records.entries()) if (type === "turn_begun" || type === "turn_ended") main = this.#first + index
     return { ...START, main }
   }
 
@@ -55,6 +88,11 @@ export class EventRecords {
     return this.#fold.openTurn
   }
 
+  /** The open turn as its records lead to it, as far as they were read. `undefined`: there is none, or it cannot be replayed. */
+  get replayed(): Turn | undefined {
+    return this.#fold.replayed
+  }
+
   /** The id of the last model call of the open turn that has ended; 0 without one. */
   get answeredModelCall(): number {
     return this.#fold.answeredModelCall
@@ -62,18 +100,12 @@ export class EventRecords {
 
   /** What the thread's cursors begin with; `undefined` if there is no thread. */
   get tag(): string | undefined {
-    const [header] = this.#records
-    return header?.type === "header" ? cursorTag(header.threadId, header.at) : undefined
-  }
-
-  /** Reads the log. Call it first, and once. @throws {JournalError | JournalStoreError} */
-  async readLog(): Promise<void> {
-    const parts = await this.#source.store.read(logName(this.#source.threadId))
-    if (parts !== undefined) for await (const part of parts) this.#log.push(part)
+    const [first] = this.#records
+    return first?.type === "header" ? cursorTag(first.threadId, first.at) : tagOf(this.#source)
   }
 
   /**
-   * Returns the events of the records that {@link readLog} read, and of the journals of their turns. A turn that ended before `known.main` is
+   * Returns the events of the records that were read, and of the journals of their turns. A turn that ended before `known.main` is
    * not looked at.
    * @throws {JournalError | JournalStoreError} the journal of the open turn is damaged
    */
@@ -81,12 +113,12 @@ export class EventRecords {
     const records = [...this.#records]
     for (let index = 0; index < records.length; index += 1) {
       const record = records[index] as ThreadRecord
-      yield* this.#fold.log(record, index + 1)
-      if (record.type !== "turn_begun" || known.main > index + 1) continue
+      yield* this.#fold.log(record, this.#first + index)
+      if (record.type !== "turn_begun" || known.main > this.#first + index) continue
       // A message is delivered after it was accepted, so inputs that arrived during the turn come first.
       for (let next = records[index + 1]; next !== undefined && next.type !== "turn_ended"; next = records[index + 1]) {
         index += 1
-        yield* this.#fold.log(next, index + 1)
+        yield* this.#fold.log(next, this.#first + index)
       }
       yield* this.#readJournal(record.turnId, index + 1 < records.length)
     }
@@ -113,7 +145,7 @@ export class EventRecords {
       const before = this.#records.length
       this.#log.push(afterLine(text, this.#lastChecksum(name)))
       return this.#records.slice(before).flatMap((record, index) => {
-        const events = this.#fold.log(record, before + index + 1)
+        const events = this.#fold.log(record, this.#first + before + index)
         if (record.type === "turn_begun") this.#openJournal()
         return events
       })
@@ -148,6 +180,11 @@ export class EventRecords {
     this.#hasHeader = true
     for (const entry of reader.take()) yield* this.#fold.journal(entry)
   }
+}
+
+/** What the cursors of an open thread begin with. */
+export function tagOf({ log }: Pick<EventSource, "log">): string | undefined {
+  return log?.header && cursorTag(log.header.threadId, log.header.at)
 }
 
 /** The lines of a text after the one with a checksum; the whole text if none has it. */
@@ -230,13 +267,24 @@ export async function* recordedEvents(
   cursor: EventCursor,
   signal?: AbortSignal,
 ): AsyncGenerator<DurableThreadEvent, void, undefined> {
-  const records = new EventRecords(source)
-  await records.readLog()
-  cursor.belongsTo(records.tag)
+  const records = await recordsAfter(source, cursor)
   for await (const placed of records.read(cursor.position)) {
     if (signal?.aborted === true) return
     const event = cursor.next(placed)
     if (event !== undefined) yield event
   }
   cursor.reached(records)
+}
+
+/** The records that have what comes after a cursor: those of the last turns, or all. */
+async function recordsAfter(source: EventSource, cursor: EventCursor): Promise<EventRecords> {
+  const tag = tagOf(source)
+  if (tag !== undefined) {
+    cursor.belongsTo(tag)
+    const last = await EventRecords.ofTail(source, cursor.position)
+    if (last !== undefined) return last
+  }
+  const records = await EventRecords.ofLog(source)
+  cursor.belongsTo(records.tag)
+  return records
 }

@@ -71,26 +71,20 @@ export async function* threadEvents(
 
 /** The events of an open thread: those that are recorded, then those that come. */
 export async function* followEvents(
-  source: EventSource,
   hub: EventHub,
   { after, signal, live = true }: ThreadEventsOptions,
 ): AsyncGenerator<ThreadEvent, void, undefined> {
   const cursor = new EventCursor(after)
-  if (!live) return yield* recordedEvents(source, cursor, signal)
+  if (!live) return yield* recordedEvents(hub.source, cursor, signal)
   hub.follow()
   try {
-    yield* followed(source, hub, cursor, signal)
+    yield* followed(hub, cursor, signal)
   } finally {
     hub.unfollow()
   }
 }
 
-async function* followed(
-  source: EventSource,
-  hub: EventHub,
-  cursor: EventCursor,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<ThreadEvent, void, undefined> {
+async function* followed(hub: EventHub, cursor: EventCursor, signal: AbortSignal | undefined): AsyncGenerator<ThreadEvent, void, undefined> {
   const shown = new LiveView(hub)
   let isRead = false
   while (signal?.aborted !== true) {
@@ -102,7 +96,7 @@ async function* followed(
     const recent = isRead && isReady ? hub.after((position) => cursor.includes(position)) : undefined
     if (recent === undefined) {
       const isLast = hub.isClosed
-      yield* recordedEvents(source, cursor, signal)
+      yield* recordedEvents(hub.source, cursor, signal)
       if (isLast) return
       isRead = true
       continue

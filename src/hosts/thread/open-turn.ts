@@ -142,7 +142,8 @@ async function openMachine(
   return { machine, resumed: true }
 }
 
-function configOf(thread: ThreadState, { turnId, origin, at: startedAt }: ThreadTurnBegun): TurnConfig {
+/** The configuration of the open turn. */
+export function configOf(thread: ThreadState, { turnId, origin, at: startedAt }: ThreadTurnBegun): TurnConfig {
   const config = goalConfig(thread.threadId, { turnId, origin, startedAt }, { ...thread.options, goals: thread.hasGoals })
   thread.maxTokens = config.maxTokens
   return config

@@ -2,7 +2,7 @@ import { threadValidation } from "../../checks/records.ts"
 import { stopRecord } from "../../drivers/goal/deliveries.ts"
 import { changeGoal } from "../../drivers/goal/thread.ts"
 import { copyOf, type Json } from "../../json.ts"
-import { undecidedCalls } from "../../machine/held.ts"
+import { cursorOf } from "../../replay/thread-cursor.ts"
 import type { Decision } from "../../wire/approval.ts"
 import type { Goal, GoalCommand, GoalInput, GoalOutput, GoalRefusal } from "../../wire/goal.ts"
 import type { AttachmentRef, HistoryRecord } from "../../wire/message.ts"
@@ -25,6 +25,7 @@ import type { ThreadTurn } from "./config.ts"
 import { deleteThread } from "./delete-threads.ts"
 import type { AnsweredByOutside } from "./engine-turn.ts"
 import { EventHub } from "./event-hub.ts"
+import { tagOf } from "./event-records.ts"
 import { eventSource, followEvents, type ThreadEventsOptions } from "./events.ts"
 import { type InputPart, inputMessage, isOwnId, type ThreadInput, type UserPart } from "./input-message.ts"
 import { checkLog, type ListedThread, listThreads, type UnreadableThread } from "./list-threads.ts"
@@ -35,6 +36,7 @@ import { runTurns } from "./run-thread.ts"
 import { ThreadError } from "./thread-error.ts"
 import { commandInput, type ThreadOptions, ThreadState } from "./thread-state.ts"
 import { trimTurns } from "./trim.ts"
+import { decideReplayed, replayedTurn, waitingCalls } from "./waiting-calls.ts"
 
 export type { Guidance, InputPart, InputTime, QueuedInput, SuspendedTurn, ThreadInput, ThreadOptions, ThreadRest, ThreadTurn, UserPart }
 
@@ -129,6 +131,7 @@ export class Thread {
   static async open(store: JournalStore, threadId: string, options: ThreadOptions): Promise<Thread> {
     const events = new EventHub(eventSource(store, threadId, options))
     const log = await ThreadLog.open(events.watched(store), logName(threadId), options)
+    events.opened(log)
     const state = new ThreadState(store, threadId, log, options, events)
     const isReloaded = log.header !== undefined && log.turn === undefined
     try {
@@ -318,7 +321,13 @@ export class Thread {
    * @throws {JournalStoreError} `in_use`: another process decides at the moment; `fenced`, `closed`, `unavailable`
    */
   decide(decisions: readonly Decision[], options: ThreadAnswerOptions = {}): Promise<readonly DecisionResult[]> {
-    return this.#answerTurn(options, (journal, isChild) => journal.decide(decisions, { ...this.#timed(options), ...(isChild ? {} : this.#tools()) }))
+    const timed = this.#timed(options)
+    return this.#answerTurn(options, async (journal, isChild) => {
+      if (isChild) return journal.decide(decisions, timed)
+      const given = { ...timed, ...this.#tools() }
+      const results = await journal.decide(decisions, given)
+      return (await decideReplayed(this.#state, results, (config) => journal.decide(decisions, { ...given, config }))) ?? results
+    })
   }
 
   /**
@@ -356,13 +365,9 @@ export class Thread {
   }
 
   async #ownApprovals(turnId: string): Promise<PendingApproval | undefined> {
-    const { running, journal, store } = this.#state
-    if (running === undefined || journal === undefined) return pendingIn(store, turnId)
-    const { state, heldSince } = running.turn.position
-    if (state.type !== "waiting_tools") return undefined
-    const { held, pending } = { held: undecidedCalls(state), pending: state.pending }
-    if (held.length === 0 && pending.length === 0) return undefined
-    return { name: turnId, turnId, held, pending, ...(heldSince !== undefined && { since: heldSince }) }
+    const { running, journal, store, events } = this.#state
+    if (running !== undefined && journal !== undefined) return waitingCalls(running.turn, turnId)
+    return (await pendingIn(store, turnId)) ?? waitingCalls(await replayedTurn(events.source), turnId)
   }
 
   /**
@@ -443,8 +448,24 @@ export class Thread {
    * @throws {JournalError | JournalStoreError} the records cannot be read
    */
   events(options: ThreadEventsOptions = {}): AsyncGenerator<ThreadEvent, void, undefined> {
-    const { events, threadId } = this.#state
-    return followEvents(eventSource(this.#state.store, threadId, this.options), events, options)
+    return followEvents(this.#state.events, options)
+  }
+
+  /**
+   * Returns the cursor before a turn: {@link events} then begins with it, and neither reads nor replays the turns before it. `turn`: its id, or its number,
+   * counted from 1. Default: the last one that has begun. `undefined`: there is no such turn. From the cursor of the last turn, also the log is not read.
+   *
+   * Inputs that were queued before the turn began are not among the events, except as the messages of the turns that received them.
+   * @throws {JournalStoreError} `fenced`, `unavailable`: the beginning of the turn could not be stored
+   */
+  async turnCursor(turn: string | number = this.turns): Promise<string | undefined> {
+    const { log, threadId } = this.#state
+    const number = typeof turn === "number" ? turn : turn.startsWith(`${threadId}.`) ? Number(turn.slice(threadId.length + 1)) : 0
+    const position = log.begun[number - 1]
+    // A name such as `t.01` is not that of a turn.
+    if (position === undefined || (typeof turn === "string" && turn !== `${threadId}.${number}`)) return undefined
+    await log.written
+    return cursorOf(tagOf({ log }) ?? "", position)
   }
 
   async #record(input: ThreadInput, when: InputTime, { key, attachments = [] }: RedirectOptions, redirects = false): Promise<InputReceipt> {

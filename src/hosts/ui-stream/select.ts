@@ -19,50 +19,64 @@ export interface Selector {
   readonly after: string | undefined
   /** The chunks to send after this event. */
   next(event: ThreadEvent): readonly PlacedChunk[]
+  /** Whether what is selected can only be before the place from which it read. */
+  readonly isBefore?: boolean
   /** Whether the response is complete. */
   readonly isOver: boolean
   /** All that is recorded was read. Returns the chunks to send before those that come; `undefined`: no more chunks will come. */
   caughtUp(): readonly PlacedChunk[] | undefined
 }
 
-/** @throws {ThreadCursorError} `invalid_cursor` */
-export function selectorOf(select: UiSelection, options: UiStreamOptions): Selector {
+/**
+ * @param turn the thread's cursor before the turn that is probably selected. Default: the beginning of the thread
+ * @throws {ThreadCursorError} `invalid_cursor`
+ */
+export function selectorOf(select: UiSelection, options: UiStreamOptions, turn?: string): Selector {
   switch (select.type) {
     case "input":
-      return new InputSelector(select.inputId, options)
+      return new InputSelector(select.inputId, options, turn)
     case "continued":
-      return new ContinuedSelector(select, options)
+      return new ContinuedSelector(select, options, turn)
     case "after":
       return new AfterSelector(select.cursor, options)
     case "open":
-      return new OpenSelector(options)
+      return new OpenSelector(options, turn)
   }
 }
 
 /** Keeps the chunks of the open turn until it is known whether they are sent. */
 class TurnChunks {
   readonly stream: UiStream
-  chunks: readonly PlacedChunk[] = []
+  #chunks: PlacedChunk[] | undefined = []
 
-  constructor(options: UiStreamOptions) {
-    this.stream = new UiStream(options)
+  constructor(options: UiStreamOptions, after: string | undefined) {
+    this.stream = new UiStream(options, after)
   }
 
   next(event: ThreadEvent): readonly PlacedChunk[] {
     const added = this.stream.next(event)
-    this.chunks = event.type === "turn_started" ? added : [...this.chunks, ...added]
+    if (this.#chunks !== undefined && event.type === "turn_started") this.#chunks = [...added]
+    else this.#chunks?.push(...added)
     return added
+  }
+
+  /** Returns those that were kept. No more are kept from now on. */
+  take(): readonly PlacedChunk[] {
+    const chunks = this.#chunks ?? []
+    this.#chunks = undefined
+    return chunks
   }
 }
 
 class OpenSelector implements Selector {
-  readonly after = undefined
+  readonly after: string | undefined
   isOver = false
   readonly #turn: TurnChunks
   #isSelected = false
 
-  constructor(options: UiStreamOptions) {
-    this.#turn = new TurnChunks(options)
+  constructor(options: UiStreamOptions, after: string | undefined) {
+    this.after = after
+    this.#turn = new TurnChunks(options, after)
   }
 
   next(event: ThreadEvent): readonly PlacedChunk[] {
@@ -74,20 +88,26 @@ class OpenSelector implements Selector {
 
   caughtUp(): readonly PlacedChunk[] | undefined {
     this.#isSelected = true
-    return this.#turn.stream.status === "running" ? this.#turn.chunks : undefined
+    const chunks = this.#turn.take()
+    return this.#turn.stream.status === "running" ? chunks : undefined
   }
 }
 
 class InputSelector implements Selector {
-  readonly after = undefined
+  readonly after: string | undefined
   isOver = false
   readonly #inputId: string
   readonly #turn: TurnChunks
   #state: "unknown" | "queued" | "received" | "retracted" = "unknown"
 
-  constructor(inputId: string, options: UiStreamOptions) {
+  constructor(inputId: string, options: UiStreamOptions, after: string | undefined) {
+    this.after = after
     this.#inputId = inputId
-    this.#turn = new TurnChunks(options)
+    this.#turn = new TurnChunks(options, after)
+  }
+
+  get isBefore(): boolean {
+    return this.after !== undefined && this.#state === "unknown"
   }
 
   next(event: ThreadEvent): readonly PlacedChunk[] {
@@ -100,7 +120,7 @@ class InputSelector implements Selector {
     }
     if (event.type !== "message" || event.turnId === undefined || event.message.id !== this.#inputId) return []
     this.#state = "received"
-    return this.#sent(this.#turn.chunks, added)
+    return this.#sent(this.#turn.take(), added)
   }
 
   caughtUp(): readonly PlacedChunk[] | undefined {
@@ -114,17 +134,22 @@ class InputSelector implements Selector {
 }
 
 class ContinuedSelector implements Selector {
-  readonly after = undefined
+  readonly after: string | undefined
   isOver = false
   readonly #turnId: string
   readonly #awaited: Set<string>
   readonly #stream: UiStream
   #isOpen = false
 
-  constructor({ turnId, requestIds = [], callIds = [] }: Extract<UiSelection, { type: "continued" }>, options: UiStreamOptions) {
+  constructor(
+    { turnId, requestIds = [], callIds = [] }: Extract<UiSelection, { type: "continued" }>,
+    options: UiStreamOptions,
+    after: string | undefined,
+  ) {
+    this.after = after
     this.#turnId = turnId
     this.#awaited = new Set([...requestIds.map((id) => `request ${id}`), ...callIds.map((id) => `call ${id}`)])
-    this.#stream = new UiStream(options)
+    this.#stream = new UiStream(options, after)
   }
 
   next(event: ThreadEvent): readonly PlacedChunk[] {

@@ -6,6 +6,11 @@ import { type Selector, selectorOf, type UiSelection } from "./select.ts"
 /** Where the events of a thread come from: a `Thread`, or `{ events: (options) => threadEvents(store, id, …) }` for a thread of another process. */
 export interface UiEventSource {
   events(options: { readonly after?: string; readonly signal?: AbortSignal; readonly live?: boolean }): AsyncIterable<ThreadEvent>
+  /**
+   * Returns the cursor before a turn, by its id; before the last one without an id; `undefined` if there is no such turn. Absent: each response
+   * reads the thread from its beginning.
+   */
+  turnCursor?(turnId?: string): Promise<string | undefined>
 }
 
 /** Options of {@link toResponse}. */
@@ -57,8 +62,15 @@ const HEADERS = {
 export async function toResponse(source: UiEventSource, options: UiResponseOptions = {}): Promise<Response> {
   const { select = { type: "open" }, headers } = options
   const failed = options.run && failureOf(options.run, options.onError)
-  const selector = selectorOf(select, options)
-  const recorded = await readRecorded(source, selector, options.signal)
+  const turn = await source.turnCursor?.(select.type === "continued" ? select.turnId : undefined)
+  let selector = selectorOf(select, options, turn)
+  // There is no such turn.
+  const isNone = source.turnCursor !== undefined && turn === undefined && (select.type === "continued" || select.type === "open")
+  let recorded = isNone ? NOTHING : await readRecorded(source, selector, options.signal)
+  if (selector.isBefore === true) {
+    selector = selectorOf(select, options)
+    recorded = await readRecorded(source, selector, options.signal)
+  }
   const isEmpty = recorded.chunks.length === 0 && recorded.isOver
   const all = new Headers(headers)
   if (isEmpty && (select.type === "open" || select.type === "after")) return new Response(null, { status: 204, headers: all })
@@ -85,6 +97,8 @@ interface Recorded {
   /** The thread's cursor after it. */
   readonly after: string | undefined
 }
+
+const NOTHING: Recorded = { chunks: [], isOver: true, after: undefined }
 
 async function readRecorded(source: UiEventSource, selector: Selector, signal: AbortSignal | undefined): Promise<Recorded> {
   let { after } = selector

@@ -20,6 +20,8 @@ interface Call {
 export class ToolCalls {
   readonly #options: UiStreamOptions
   readonly #calls = new Map<string, Call>()
+  /** What the user was asked, by request. */
+  readonly #asked = new Map<string, { readonly [key: string]: Json }>()
 
   constructor(options: UiStreamOptions) {
     this.#options = options
@@ -47,7 +49,9 @@ export class ToolCalls {
 
   held({ held: { callId, toolName, args, requestId, digest, ask } }: ApprovalRequested): readonly UiChunk[] {
     const shown = this.#shown(callId, toolName, args, "held")
-    const data = { requestId, callId, toolName, ...(ask as unknown as { readonly [key: string]: Json }) }
+    const asked = ask as unknown as { readonly [key: string]: Json }
+    this.#asked.set(requestId, asked)
+    const data = { ...asked, requestId, callId, toolName }
     return [
       ...shown,
       { type: "data-approval", id: requestId, data },
@@ -60,7 +64,7 @@ export class ToolCalls {
     const args = edited ?? known?.args ?? {}
     const runs = decision === "approve" || decision === "edit"
     this.#calls.set(callId, { toolName, args, state: "running", ...(!runs && { isDenied: true as const }) })
-    const data = { requestId, callId, toolName, decision, ...(by !== undefined && { by }) }
+    const data = { ...this.#asked.get(requestId), requestId, callId, toolName, decision, ...(by !== undefined && { by }) }
     const shown: UiChunk = { type: "data-approval", id: requestId, data }
     // A page that did not decide shows no buttons any more.
     return runs || known === undefined ? [shown, this.#input(callId, toolName, args)] : [shown]

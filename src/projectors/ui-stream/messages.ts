@@ -1,7 +1,7 @@
 import type { Json } from "../../json.ts"
 import type { Goal } from "../../wire/goal.ts"
 import type { Message } from "../../wire/message.ts"
-import type { ThreadEvent } from "../../wire/thread-event.ts"
+import type { MessageCompleted, ThreadEvent } from "../../wire/thread-event.ts"
 import { blocksOf, userParts } from "./blocks.ts"
 import type { UiMessage, UiPart, UiStreamOptions } from "./chunks.ts"
 import { MessageBuilder } from "./message-builder.ts"
@@ -28,39 +28,63 @@ export interface UiMessages {
  *     const { messages } = uiMessages(events)
  */
 export function uiMessages(events: Iterable<ThreadEvent>, options: UiStreamOptions = {}): UiMessages {
-  const stream = new UiStream(options)
-  const messages: (UiMessage | MessageBuilder)[] = []
-  const queued = new Map<string, Message>()
-  let open: MessageBuilder | undefined
-  let goal: Goal | null | undefined
-  for (const event of events) {
-    if (event.type === "input_queued") queued.set(event.inputId, event.message)
-    if (event.type === "input_retracted") queued.delete(event.inputId)
-    if (event.type === "goal_updated") goal = event.goal
-    const chunks = stream.next(event)
-    if (event.type === "message") {
-      queued.delete(event.message.id)
-      const shown = spoken(event.message, options)
-      // A message that the turn received later is one of its parts.
-      const isPart = event.turnId !== undefined && (event.message.role === "assistant" || open?.isEmpty !== true)
-      if (shown !== undefined && !isPart) messages.splice(open === undefined ? messages.length : -1, 0, shown)
-    }
-    for (const { chunk } of chunks) {
-      if (chunk.type === "start" && open === undefined) {
-        open = new MessageBuilder(chunk.messageId)
-        messages.push(open)
-      }
-      open?.add(chunk)
-    }
-    if (event.type === "turn_ended") open = undefined
+  const fold = new UiMessageFold(options)
+  for (const event of events) fold.next(event)
+  return fold.messages
+}
+
+/**
+ * The same as {@link uiMessages}, event by event: for a server that is asked for the messages again and again, and reads each time only the events after the
+ * last cursor.
+ */
+export class UiMessageFold {
+  readonly #options: UiStreamOptions
+  readonly #stream: UiStream
+  readonly #messages: (UiMessage | MessageBuilder)[] = []
+  readonly #queued = new Map<string, Message>()
+  #open: MessageBuilder | undefined
+  #goal: Goal | null | undefined
+
+  constructor(options: UiStreamOptions = {}) {
+    this.#options = options
+    this.#stream = new UiStream(options)
   }
-  const { status } = stream
-  const shown = status === "running" ? messages.filter((message) => message !== open) : messages
-  return {
-    messages: shown.map((message) => (message instanceof MessageBuilder ? message.build() : message)),
-    status,
-    queued: [...queued.values()].flatMap((message) => spoken(message, options) ?? []),
-    ...(goal !== undefined && { goal }),
+
+  next(event: ThreadEvent): void {
+    if (event.type === "input_queued") this.#queued.set(event.inputId, event.message)
+    if (event.type === "input_retracted") this.#queued.delete(event.inputId)
+    if (event.type === "goal_updated") this.#goal = event.goal
+    const chunks = this.#stream.next(event)
+    if (event.type === "message") this.#message(event)
+    for (const { chunk } of chunks) {
+      if (chunk.type === "start" && this.#open === undefined) {
+        this.#open = new MessageBuilder(chunk.messageId)
+        this.#messages.push(this.#open)
+      }
+      this.#open?.add(chunk)
+    }
+    if (event.type === "turn_ended") this.#open = undefined
+  }
+
+  /** The messages after the events so far. */
+  get messages(): UiMessages {
+    const { status } = this.#stream
+    const shown = status === "running" ? this.#messages.filter((message) => message !== this.#open) : this.#messages
+    const goal = this.#goal
+    return {
+      messages: shown.map((message) => (message instanceof MessageBuilder ? message.build() : message)),
+      status,
+      queued: [...this.#queued.values()].flatMap((message) => spoken(message, this.#options) ?? []),
+      ...(goal !== undefined && { goal }),
+    }
+  }
+
+  #message({ message, turnId }: MessageCompleted): void {
+    this.#queued.delete(message.id)
+    const shown = spoken(message, this.#options)
+    // A message that the turn received later is one of its parts.
+    const isPart = turnId !== undefined && (message.role === "assistant" || this.#open?.isEmpty !== true)
+    if (shown !== undefined && !isPart) this.#messages.splice(this.#open === undefined ? this.#messages.length : -1, 0, shown)
   }
 }
 

@@ -205,7 +205,7 @@ describe("a turn that was begun under another configuration", () => {
   })
 
   test("that is past a lowered limit ends by the limit", async () => {
-    const store = await begun(6)
+    const store = await begun(5)
     const lowered = { ...OLD, maxIterations: 1 }
     await expect(journaled(host(), store, { takeOver: true }).run("t", { ...turn, config: lowered })).rejects.toMatchObject({
       code: "configuration_differs",

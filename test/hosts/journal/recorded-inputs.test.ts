@@ -14,6 +14,7 @@ import { Recorder } from "../../../src/replay/recorder.ts"
 import { replay, resume } from "../../../src/replay/replay.ts"
 import { verifyReplay } from "../../../src/replay/verify.ts"
 import { TurnMachine as CheckedTurnMachine } from "../../../src/validated-turn-machine.ts"
+import type { Response } from "../../../src/wire/response.ts"
 import { answerOf, CONFIG, recordTurn, START } from "../../replay/support.ts"
 import { readText } from "../../support/stored-text.ts"
 
@@ -398,5 +399,85 @@ describe("a compaction that is due", () => {
     const resumed = resume(recorded, CONFIG)
     while (resumed.poll() !== undefined);
     expect(resumed.outstanding).toMatchObject({ type: "tool_calls", calls: [{ callId: "b" }] })
+  })
+})
+
+describe("responses that are recorded together", () => {
+  /** A machine whose batch waits for its result, and a store whose appends are listed and fail on demand. */
+  async function working() {
+    const store = memoryJournalStore()
+    const appended: string[] = []
+    const disk = { isFull: false }
+    const watched: JournalStore = {
+      ...store,
+      async open(name, options) {
+        const stored = await store.open(name, options)
+        return {
+          read: () => stored.read(),
+          replace: (text) => stored.replace(text),
+          close: () => stored.close(),
+          async append(text) {
+            if (disk.isFull) throw new Error("disk full")
+            appended.push(text)
+            await stored.append(text)
+          },
+        }
+      },
+    }
+    const { journal, machine } = await waiting(watched)
+    const asked = llmResult(machine)
+    await journal.response(machine, asked)
+    machine.handle(asked)
+    while (machine.poll() !== undefined);
+    await journal.settled(machine)
+    appended.length = 0
+    return { store, journal, machine, appended, disk, results: llmResult(machine) }
+  }
+
+  const progressOf = (machine: TurnMachine): readonly unknown[] => {
+    const all: unknown[] = []
+    for (let effect = machine.poll(); effect !== undefined; effect = machine.poll()) if (effect.type === "progress") all.push(effect)
+    return all
+  }
+
+  const delivery = ({ outstanding }: TurnMachine): Response | undefined =>
+    outstanding?.type === "checkpoint" ? { type: "checkpoint_delivery", id: outstanding.id, delivery: {} } : undefined
+
+  test("are one append, in their order, and a resumed run emits again what the run may not have reported", async () => {
+    const { store, journal, machine, appended, results } = await working()
+    await journal.responses(machine, results, (response) => {
+      expect(machine.handle(response)).toEqual({ status: "accepted" })
+      return delivery(machine)
+    })
+    expect(appended).toHaveLength(1)
+    const reported = progressOf(machine)
+    expect(reported).toHaveLength(1)
+    await journal.close()
+    expect(await typesIn(store)).toEqual(["llm_complete", "tool_results", "checkpoint_delivery"])
+    const resumed = resume(await journalIn(store), CONFIG)
+    expect(progressOf(resumed)).toEqual(reported)
+    expect(resumed.outstanding?.type).toBe("llm_call")
+  })
+
+  test("emit nothing if they cannot be stored, and the next process does the work again", async () => {
+    const { store, journal, machine, disk, results } = await working()
+    disk.isFull = true
+    const recorded = journal.responses(machine, results, (response) => {
+      machine.handle(response)
+      return delivery(machine)
+    })
+    await expect(recorded).rejects.toThrow("disk full")
+    expect(() => machine.poll()).toThrow("disk full")
+    await journal.close()
+    disk.isFull = false
+    const machineAgain = await (await TurnJournal.open(store, "t")).resume(CONFIG)
+    expect(machineAgain.outstanding).toMatchObject({ type: "tool_calls", id: results.id })
+  })
+
+  test("are refused where a single one is: nothing was written", async () => {
+    const { store, journal, machine } = await working()
+    const text = await readText(store, "t")
+    await expect(journal.responses(machine, EXTRA as never, () => undefined)).rejects.toMatchObject({ code: "invalid_record" })
+    expect(await readText(store, "t")).toBe(text)
   })
 })

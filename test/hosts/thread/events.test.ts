@@ -250,7 +250,7 @@ describe("a reader that comes late", () => {
     await nextTask()
     await opened.close()
     expect(await live).toEqual(events.slice(-3))
-    expect(new Set(story.read)).toEqual(new Set(["t.thread", "t.30"]))
+    expect(new Set(story.read)).toEqual(new Set(["t.30"]))
   })
 })
 
@@ -297,7 +297,7 @@ describe("calls", () => {
     await thread.close()
     const events = await live
     expect(events.filter(isDurable).map(told).slice(3, -3)).toEqual([
-      ...["model_call_ended", "approval_requested", "approval_requested", "assistant tool_call tool_call tool_call", "start c1", "end c1 success"],
+      ...["model_call_ended", "assistant tool_call tool_call tool_call", "approval_requested", "approval_requested", "start c1", "end c1 success"],
       ...["approval_decided", "start p1", "approval_decided", "end p2 failure", "end p1 success"],
       expect.stringContaining("user"),
     ])

@@ -167,7 +167,7 @@ describe("a held call", () => {
       { type: "tool-output-available", toolCallId: "c2", output: 3 },
       { type: "finish", finishReason: "tool-calls" },
       { type: "start", messageId: "t.1" },
-      { type: "data-approval", id: "2:c1", data: { ...ASKED, decision: "edit", by: "ada" } },
+      { type: "data-approval", id: "2:c1", data: { ...ASKED, allow: ["approve", "reject"], scopes: ["call"], decision: "edit", by: "ada" } },
       { type: "tool-input-available", toolCallId: "c1", toolName: "pay", input: { n: 2 } },
       { type: "tool-output-available", toolCallId: "c1", output: "paid" },
       { type: "finish-step" },
@@ -186,7 +186,7 @@ describe("a held call", () => {
       durable({ type: "tool_call_ended", callId: "c1", toolName: "pay", status: "failure", output }),
     ]
     expect(chunksOf(events).slice(-2)).toEqual([
-      { type: "data-approval", id: "2:c1", data: { ...ASKED, decision: "reject" } },
+      { type: "data-approval", id: "2:c1", data: { ...ASKED, allow: ["approve", "reject"], scopes: ["call"], decision: "reject" } },
       { type: "tool-output-denied", toolCallId: "c1" },
     ])
   })

@@ -1,6 +1,8 @@
 import { chatDriver, chatProjector } from "turn-machine"
 import { defineTool, type Host, memoryJournalStore, openAiCompatible, toolbox } from "turn-machine/hosts"
-import { runThread, Thread, type ThreadOptions } from "turn-machine/hosts/thread"
+import { runThread, Thread, type ThreadEvent, type ThreadOptions } from "turn-machine/hosts/thread"
+import { toResponse } from "turn-machine/hosts/ui-stream"
+import { uiMessages } from "turn-machine/projectors/ui-stream"
 import * as z from "zod"
 import { endpoint } from "./endpoint.ts"
 import { describe, expect, record, test } from "./registry.ts"
@@ -63,12 +65,21 @@ describe("a thread with a goal and a model that streams", () => {
     await thread.say("Hello, I am Ada.")
     const host = hostOf(["Hello Ada.", "You said hello."])
     await runThread(thread, host)
-    await thread.say("What did I say?")
+    const { inputId } = await thread.say("What did I say?")
     await runThread(thread, host)
     const texts = thread.history.flatMap((entry) =>
       entry.type === "conversation" ? entry.message.parts.flatMap((part) => (part.type === "text" ? [part.text] : [])) : [],
     )
     expect(texts).toEqual(["Hello, I am Ada.", "Hello Ada.", "What did I say?", "You said hello."])
+    const response = await toResponse(thread, { select: { type: "input", inputId } })
+    const stream = await response.text()
+    record(stream)
+    expect(stream.split("\n\n").at(-2)).toBe("data: [DONE]")
+    const durable: ThreadEvent[] = []
+    for await (const event of thread.events({ live: false })) durable.push(event)
+    const { messages } = uiMessages(durable)
+    record(messages)
+    expect(messages.map(({ role }) => role)).toEqual(["user", "assistant", "user", "assistant"])
     const events: string[] = []
     const controller = new AbortController()
     for await (const event of thread.events({ signal: controller.signal })) {

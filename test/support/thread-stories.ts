@@ -2,11 +2,10 @@ import * as fc from "fast-check"
 import type { Host } from "../../src/hosts/host.ts"
 import type { JournalStore } from "../../src/hosts/journal/store.ts"
 import { runThread, Thread, type ThreadOptions } from "../../src/hosts/thread/thread.ts"
-import { type PositionedChunk, UiStream } from "../../src/projectors/ui-stream/ui-stream.ts"
 import type { Decision } from "../../src/wire/approval.ts"
 import type { OutputPart } from "../../src/wire/llm.ts"
 import { CONFIG as BASE } from "../replay/support.ts"
-import { dyingStore } from "../support/dying-store.ts"
+import { dyingStore } from "./dying-store.ts"
 
 const USAGE = { inputTokens: 3, cachedInputTokens: 0, outputTokens: 2, reasoningTokens: 0 }
 const spec = (name: string) => ({ name, description: name, inputSchema: { type: "object" } })
@@ -30,12 +29,15 @@ export interface Story {
   readonly decisions: readonly ("approve" | "reject" | "wait")[]
 }
 
+/** What follows a thread in one process. `killed` is aborted when the process ends in whatever way, and `closed` when the thread was closed. */
+export type Follow = (thread: Thread, signals: { readonly killed: AbortSignal; readonly closed: AbortSignal }) => Promise<void>
+
 const aText = fc.oneof(
   { weight: 4, arbitrary: fc.constantFrom("one ", "two ", "three ", "four") },
   { weight: 1, arbitrary: fc.string({ unit: "binary", maxLength: 6 }) },
 )
 
-const anAnswer: fc.Arbitrary<Answer> = fc.record({
+const anAnswer = fc.record({
   pieces: fc.array(fc.record({ isReasoning: fc.boolean(), text: aText }), { maxLength: 6 }),
   calls: fc.array(fc.constantFrom(...TOOLS), { maxLength: 3 }),
   hasBrokenCall: fc.oneof({ weight: 5, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }),
@@ -43,18 +45,30 @@ const anAnswer: fc.Arbitrary<Answer> = fc.record({
   ends: fc.constantFrom("well", "well", "well", "well", "cut", "badly"),
 })
 
-export const aStory: fc.Arbitrary<Story> = fc.record({
-  says: fc.integer({ min: 1, max: 3 }),
-  answers: fc.array(anAnswer, { minLength: 1, maxLength: 8 }),
-  lives: fc.array(fc.integer({ min: 2, max: 25 }), { maxLength: 3 }),
-  decisions: fc.array(fc.constantFrom("approve", "reject", "wait"), { maxLength: 5 }),
-})
+/** An answer that says at once what it says in the end. */
+const aPlainAnswer = anAnswer.map(
+  (answer): Answer => ({
+    ...answer,
+    hasBrokenCall: false,
+    ends: "well",
+    meanwhile: answer.meanwhile === "retry" || answer.meanwhile === "changes" ? "nothing" : answer.meanwhile,
+  }),
+)
 
-/** Plays a story. `live`: the chunks of one reader who was there all the time. */
-export async function playStory({ says, answers, lives, decisions }: Story, store: JournalStore) {
-  const live: PositionedChunk[] = []
-  const stream = new UiStream()
-  let cursor: string | undefined
+const storyOf = (answer: fc.Arbitrary<Answer>): fc.Arbitrary<Story> =>
+  fc.record({
+    says: fc.integer({ min: 1, max: 3 }),
+    answers: fc.array(answer, { minLength: 1, maxLength: 8 }),
+    lives: fc.array(fc.integer({ min: 2, max: 25 }), { maxLength: 4 }),
+    decisions: fc.array(fc.constantFrom("approve", "reject", "wait"), { maxLength: 5 }),
+  })
+
+export const aStory: fc.Arbitrary<Story> = storyOf(anAnswer)
+/** A story in which no text is shown that is void later, except after a crash. */
+export const aPlainStory: fc.Arbitrary<Story> = storyOf(aPlainAnswer)
+
+/** Plays a story of the thread `t`. Returns its options, and its history in the end. */
+export async function playStory({ says, answers, lives, decisions }: Story, store: JournalStore, follow: Follow) {
   let at = 1_000_000
   let calls = 0
   let ids = 0
@@ -63,12 +77,6 @@ export async function playStory({ says, answers, lives, decisions }: Story, stor
     now: () => at,
     approvals: ({ toolName }) => (toolName === "pay" ? { hold: {} } : "run"),
     snapshotEveryRecords: 3,
-  }
-  const follow = async (thread: Thread, signal: AbortSignal): Promise<void> => {
-    for await (const event of thread.events({ ...(cursor !== undefined && { after: cursor }), signal })) {
-      if ("cursor" in event) ({ cursor } = event)
-      live.push(...stream.next(event))
-    }
   }
   const pause = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
@@ -131,11 +139,11 @@ export async function playStory({ says, answers, lives, decisions }: Story, stor
   for (const [number, writes] of [...lives, Number.POSITIVE_INFINITY].entries()) {
     const isLast = number === lives.length
     const own = isLast ? store : dyingStore(store, writes)
-    const killed = new AbortController()
+    const [killed, closed] = [new AbortController(), new AbortController()]
     let following: Promise<void> = Promise.resolve()
     try {
       const thread = await Thread.open(own, "t", { ...options, takeOver: true })
-      following = follow(thread, killed.signal)
+      following = follow(thread, { killed: killed.signal, closed: closed.signal })
       const host = hostOf(thread)
       for (let round = 0; round < 12; round += 1) {
         if (said < says) {
@@ -155,7 +163,9 @@ export async function playStory({ says, answers, lives, decisions }: Story, stor
         await thread.decide([made])
       }
       await thread.close()
+      closed.abort()
       await following
+      if (isLast) return { options, history: thread.history }
     } catch (error) {
       if (!(error instanceof Error) || error.message !== "killed") throw error
     } finally {
@@ -163,7 +173,7 @@ export async function playStory({ says, answers, lives, decisions }: Story, stor
       await following
     }
   }
-  return { store, options, live }
+  throw new Error("The last process ended early.")
 }
 
 const LAST: Answer = { pieces: [{ isReasoning: false, text: "Done." }], calls: [], hasBrokenCall: false, meanwhile: "nothing", ends: "well" }
