@@ -21,6 +21,7 @@ const FULL = [
   "test/viewer/page.test.ts", // starts Chromium
   "test/cli/journal-view.test.ts", // needs the page of the build
   "test/hosts/thread/long-goal.test.ts", // runs a goal of a hundred turns
+  "test/soak.test.ts", // measures memory, and runs a goal of two simulated days
 ]
 
 /** The part of them that depends on the version of Node: they start processes, or run the installed package. */

@@ -88,6 +88,7 @@ function checkResultOrder(subject: Subject, trace: Trace): void {
   const batches = batchesOf(inputs)
   if (Array.from(batches.values()).every(({ results }) => results.length < 2)) return
   const original = runDrained(subject, inputs)
+  if (!original.isSame) return
   for (const [order, split] of Object.entries(SPLITS)) {
     const other = runDrained(subject, regroup(inputs, batches, split))
     requireEqualLists("tools", `results ${order}`, "the driver's calls and answers", other.driverCalls, original.driverCalls)
@@ -105,6 +106,7 @@ function checkDecisionOrder(subject: Subject, trace: Trace): void {
   const decisions = parts.flatMap((part) => (part.type === "tool_decisions" ? part.decisions : []))
   if (decisions.length === 0 || decisions.some(isWide) || trace.steps.some(mayExpire)) return
   const original = runDrained(subject, inputs)
+  if (!original.isSame) return
   for (const [order, split] of Object.entries(DECIDED_SPLITS)) {
     const other = runDrained(subject, regroupParts(inputs, parts, split))
     const where = `decisions and results ${order}`
@@ -226,19 +228,28 @@ function regroup(inputs: readonly Input[], batches: ReadonlyMap<number, Batch>, 
   })
 }
 
-/** Runs inputs and polls until nothing is left after each, so that the timing of polls does not matter. */
-function runDrained(subject: Subject, inputs: readonly Input[]): { readonly driverCalls: readonly DriverCall[]; readonly checkpoint: string } {
+/** A turn that is polled until nothing is left after each input. */
+interface DrainedRun {
+  readonly driverCalls: readonly DriverCall[]
+  readonly checkpoint: string
+  /** Whether it accepted every input, as the turn under test did. One that was redirected before its first poll may have other effects then. */
+  readonly isSame: boolean
+}
+
+/** Runs accepted inputs and polls until nothing is left after each, so that the timing of polls does not matter. */
+function runDrained(subject: Subject, inputs: readonly Input[]): DrainedRun {
   const driverCalls: DriverCall[] = []
   const machine = newMachine(subject, (call) => driverCalls.push(call))
   const drain = (): void => {
     while (machine.poll() !== undefined);
   }
   drain()
+  let isSame = true
   for (const input of inputs) {
-    give(machine, input)
+    isSame = give(machine, input) === "accepted" && isSame
     drain()
   }
-  return { driverCalls, checkpoint: checkpointText(machine) }
+  return { driverCalls, checkpoint: checkpointText(machine), isSame }
 }
 
 function copy<Value>(value: Value): Value {

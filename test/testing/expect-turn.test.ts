@@ -16,6 +16,7 @@ import type { Message } from "../../src/schemas/message.ts"
 import type { Response, ToolResults } from "../../src/schemas/response.ts"
 import { expectTurn } from "../../src/testing/expect-turn.ts"
 import { type Law, LawError } from "../../src/testing/laws.ts"
+import { scriptedDriver } from "../../src/testing/scripted-driver.ts"
 import type { TestedMachineClass, TurnInput } from "../../src/testing/turn-input.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { CHECKPOINT, configOf, FINISH, message, REQUEST, START, START_LLM, START_TOOLS, say } from "./turns.ts"
@@ -30,6 +31,10 @@ function respond(response: Response): TurnInput {
 }
 
 function results(...callIds: readonly string[]): TurnInput {
+  return resultsOf(2, ...callIds)
+}
+
+function resultsOf(id: number, ...callIds: readonly string[]): TurnInput {
   const completed: ToolResults["results"] = callIds.map((callId) => ({
     callId,
     toolName: "tool",
@@ -37,7 +42,7 @@ function results(...callIds: readonly string[]): TurnInput {
     output: { status: "success", value: callId },
     durationMs: 1,
   }))
-  return respond({ type: "tool_results", id: 2, results: completed })
+  return respond({ type: "tool_results", id, results: completed })
 }
 
 const USAGE = { inputTokens: 10, cachedInputTokens: 0, outputTokens: 5, reasoningTokens: 0 }
@@ -53,6 +58,16 @@ const INPUTS: readonly TurnInput[] = [
   respond({ type: "checkpoint_delivery", id: 3, delivery: { messages: [{ role: "user", content: "delivered" }] } }),
   POLL,
 ]
+
+// Polled at once, this turn asks for its execution surface first, and each later effect has another id.
+test("a turn that is redirected before its first poll follows the laws", () => {
+  const second: DriverAction = { type: "start_tools", calls: ["b", "d"].map((callId) => ({ callId, toolName: "tool", args: {} })) }
+  const driver = scriptedDriver([{ actions: [START_TOOLS] }, { actions: [second] }, { actions: [FINISH] }], { callbacks: ["onDelivery"] })
+  const config = configOf([], { driver, syncExecutionSurface: true })
+  const redirect: TurnInput = { type: "redirect", messages: [message("other")] }
+  const { outcome } = expectTurn(config, START, [redirect, POLL, resultsOf(1, "a", "b", "c"), POLL, resultsOf(2, "d", "b"), POLL])
+  expect(outcome).toEqual({ type: "finished", finish: { type: "assistant_message", text: "the end" } })
+})
 
 describe("a turn that follows the laws", () => {
   const turn = expectTurn(CONFIG, START, INPUTS)
