@@ -3,16 +3,22 @@ export interface SignalSource {
   readonly signal: AbortSignal
 }
 
-/** How a context was made. Not enumerable, so that copies do not have it. */
+/** What a context has its signal from. Not enumerable, so that copies do not have it. `of`: the context, which is not the proxy of a host around it. */
 const MADE = Symbol("made")
+
+interface Made {
+  readonly of: object
+  source: SignalSource
+}
 
 class Signalled implements SignalSource {
   declare readonly signal: AbortSignal
-  declare readonly [MADE]: { readonly parts: readonly object[]; readonly source: SignalSource }
+  declare readonly [MADE]: Made
 
-  constructor(parts: readonly object[], source: SignalSource) {
-    for (const part of parts) Object.assign(this, part)
-    Object.defineProperty(this, MADE, { value: { parts, source } })
+  constructor(from: object, members: object | undefined, source: SignalSource) {
+    copyInto(this, from)
+    if (members !== undefined) Object.assign(this, members)
+    Object.defineProperty(this, MADE, { value: { of: this, source } satisfies Made })
     Object.defineProperty(this, "signal", SIGNAL)
   }
 }
@@ -24,6 +30,16 @@ const SIGNAL: PropertyDescriptor & ThisType<Signalled> = {
   get() {
     return this[MADE].source.signal
   },
+  set(signal: AbortSignal) {
+    const made = this[MADE]
+    if (made.of === this) made.source = { signal }
+    else Object.defineProperty(this, "signal", { value: signal, enumerable: true, configurable: true, writable: true })
+  },
+}
+
+/** Copies the members but the signal, also those of a prototype. */
+function copyInto(to: object, from: object): void {
+  for (const key in from) if (key !== "signal") (to as Record<string, unknown>)[key] = (from as Record<string, unknown>)[key]
 }
 
 /**
@@ -31,12 +47,14 @@ const SIGNAL: PropertyDescriptor & ThisType<Signalled> = {
  * `AbortSignal` costs as much as all else around a call. A copy (`{ ...context }`) holds the signal itself.
  */
 export function withSignal<Context extends object>(members: Context, source: SignalSource): Context & SignalSource {
-  return new Signalled([members], source) as Signalled & Context
+  return new Signalled(members, undefined, source) as Signalled & Context
 }
 
-/** A copy of a context with other members and the same signal, which is not read. */
+/** A copy of a context with other members and the same signal, which is not read. Of what a host put around a context, the signal is read. */
 export function withMembers<Context extends SignalSource, Members extends object>(context: Context, members: Members): Context & Members {
   const made = (context as Partial<Signalled>)[MADE]
-  if (made === undefined) return { ...context, ...members }
-  return new Signalled([...made.parts, members], made.source) as unknown as Context & Members
+  if (made?.of === context) return new Signalled(context, members, made.source) as unknown as Context & Members
+  const copy = { signal: context.signal }
+  copyInto(copy, context)
+  return Object.assign(copy, members) as unknown as Context & Members
 }

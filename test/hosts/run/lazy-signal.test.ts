@@ -49,4 +49,29 @@ describe("a context with a signal", () => {
     expect(context.signal).toBe(source.signal)
     expect(withMembers({ signal: source.signal }, { callId: "c" })).toEqual({ signal: source.signal, callId: "c" })
   })
+
+  test("keeps what a host puts around it: a proxy, or other members of its own", () => {
+    const source = new Source()
+    const proxy = new Proxy(withSignal({ effectId: 7, name: "a" }, source), {
+      get: (target, key, receiver) => (key === "name" ? "of the host" : (Reflect.get(target, key, receiver) as unknown)),
+    })
+    expect(withMembers(proxy, { callId: "c" })).toEqual({ effectId: 7, name: "of the host", callId: "c", signal: source.signal })
+    const derived = Object.assign(Object.create(withSignal({ effectId: 7, name: "a" }, source)) as { signal: AbortSignal }, { name: "of the host" })
+    expect(withMembers(derived, { callId: "c" })).toEqual({ effectId: 7, name: "of the host", callId: "c", signal: source.signal })
+    const context = withSignal<{ effectId: number; name: string; extra?: number }>({ effectId: 7, name: "a" }, source)
+    context.name = "of the host"
+    context.extra = 1
+    const { name, extra } = withMembers(context, { callId: "c" })
+    expect([name, extra]).toEqual(["of the host", 1])
+  })
+
+  test("takes another signal, as an object with a plain one would", () => {
+    const source = new Source()
+    const other = new AbortController().signal
+    const context: { signal: AbortSignal } = withSignal({ effectId: 7 }, source)
+    context.signal = other
+    expect(context.signal).toBe(other)
+    expect(withMembers(context, { callId: "c" }).signal).toBe(other)
+    expect({ ...context }).toEqual({ effectId: 7, signal: other })
+  })
 })
