@@ -3,7 +3,7 @@ import type { Past } from "./task.ts"
 
 /** How the work of a batch starts a call. */
 export interface CallStarter {
-  /** Whether the effect was cancelled or its run has ended. */
+  /** Whether the effect was cancelled, or its run has ended or ends with an error. */
   isOver(): boolean
   /** Whether the start of a call is recorded before it begins. */
   mustRecord(call: PendingToolCall): boolean

@@ -90,7 +90,7 @@ export class Work {
     this.#isSideCall = effect.type === "llm_call" && effect.purpose !== undefined
     this.#hasGrace = this.#isModelCall || effect.type === "tool_calls" || effect.type === "exec_code"
     this.#calls = new CallQueue(options.toolConcurrency ?? DEFAULT_TOOL_CONCURRENCY, {
-      isOver: () => this.#isOver,
+      isOver: () => this.#isOver || this.#failure !== undefined,
       mustRecord: (call) => !isExternal(call) && isOnce(host, call),
       recordStart: (callId) => this.#recordStart(callId),
       skip: (past, callId) => this.#skip(past, callId),
@@ -286,8 +286,9 @@ export class Work {
   async #putDecisions(held: readonly HeldCall[], controller: AbortController): Promise<void> {
     const now = this.#now()
     const startedAt = typeof now === "number" ? now : await now
-    const task = decideTask(this.#host, this.effectId, held)
     const isOver = (): boolean => this.#isOver || controller.signal.aborted
+    if (isOver()) return
+    const task = decideTask(this.#host, this.effectId, held)
     const answer = await new Promise<Answer | undefined>((end) => this.#execute(task, startedAt, { controller, isOver, end }))
     if (answer?.response.type !== "tool_decisions" || this.#isStopped) return
     const { response } = answer
