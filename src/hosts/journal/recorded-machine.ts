@@ -4,6 +4,7 @@ import type { HostCommand } from "../../machine/step.ts"
 import type { Turn } from "../../machine/turn.ts"
 import type { TurnMachine as BareTurnMachine } from "../../machine/turn-machine.ts"
 import { TurnMachine } from "../../validated-turn-machine.ts"
+import type { TurnCheckpoint } from "../../wire/checkpoint.ts"
 import type { Effect } from "../../wire/effect.ts"
 import type { Response } from "../../wire/response.ts"
 
@@ -46,7 +47,7 @@ export function carryOut(machine: BareTurnMachine, command: HostCommand): void {
   }
 }
 
-/** From now on, a machine emits nothing: it has handled responses that could not be stored. */
+/** From now on, a machine emits nothing and has no checkpoint: it has handled responses that could not be stored. */
 export function loseRecords(machine: BareTurnMachine, error: unknown): void {
   const recorded = inputsOf(machine)
   if (recorded !== undefined) recorded.lost = { error }
@@ -102,8 +103,18 @@ export class RecordedTurnMachine extends TurnMachine {
 
   /** @throws the error of the journal, which could not store what led to the next effects */
   override poll(): Effect | undefined {
+    this.#throwIfLost()
+    return super.poll()
+  }
+
+  /** @throws the error of the journal, which could not store what led to this turn */
+  override checkpoint(): TurnCheckpoint {
+    this.#throwIfLost()
+    return super.checkpoint()
+  }
+
+  #throwIfLost(): void {
     const lost = this[INPUTS]?.lost
     if (lost !== undefined) throw lost.error
-    return super.poll()
   }
 }

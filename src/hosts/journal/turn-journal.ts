@@ -265,8 +265,8 @@ export class TurnJournal implements TurnLog {
    * Records a response and lets `handle` pass it to the machine, before it is stored. `handle` returns the response to the effect that follows
    * if no work has to be performed for it, such as the empty delivery at a checkpoint: it is recorded in the same write, and passed to `handle`,
    * too. Resolves when all of them are stored. Until then, nothing that they led to may be performed or reported; if the write fails, the
-   * machine emits nothing more.
-   * @throws as {@link response}; or what `handle` throws, once the responses up to there are stored
+   * machine emits nothing more, and has no checkpoint.
+   * @throws as {@link response}, for each of them, once those before it are stored; or what `handle` throws, once the responses up to there are stored
    */
   async responses(machine: TurnMachine, first: Response, handle: (response: Response) => Response | undefined): Promise<void> {
     if (!isChecked(machine, first)) journalValidation(first)
@@ -280,6 +280,7 @@ export class TurnJournal implements TurnLog {
         if (isAlone) this.#ahead = response
         else await this.#accept(response, written)
         response = handle(response)
+        if (response !== undefined && !isChecked(machine, response)) journalValidation(response)
       }
     } finally {
       this.#ahead = undefined
@@ -528,8 +529,12 @@ export class TurnJournal implements TurnLog {
         return isRecorded
       },
       handled: () => {
-        // Not awaited here: what must not run before it waits for the write.
-        this.#snapshotHeld(machine)?.catch(() => {})
+        try {
+          // Not awaited here: what must not run before it waits for the write.
+          this.#snapshotHeld(machine)?.catch(() => {})
+        } catch {
+          // The machine has accepted the response, so this is no refusal. It fails again in `settled`.
+        }
       },
     })
   }

@@ -39,9 +39,11 @@ export function answerInPlace(effect: AnswerableEffect, host: Host, now: RunOpti
 }
 
 /** As {@link answerInPlace}, in the write of the answer before. With a clock that is not immediate, the checkpoint is answered on its own. */
-export function emptyDelivery({ outstanding }: TurnMachine, host: Host, now: RunOptions["now"]): Response | undefined {
+export function emptyDelivery(machine: TurnMachine, host: Host, now: RunOptions["now"]): Response | undefined {
+  const { outstanding } = machine
   const given = outstanding && answerInPlace(outstanding, host, now)
-  if (given === undefined || "response" in given) return given?.response
+  if (given === undefined) return undefined
+  if ("response" in given) return machine.check(given.response)
   given.catch(() => {})
   return undefined
 }

@@ -480,4 +480,33 @@ describe("responses that are recorded together", () => {
     await expect(journal.responses(machine, EXTRA as never, () => undefined)).rejects.toMatchObject({ code: "invalid_record" })
     expect(await readText(store, "t")).toBe(text)
   })
+
+  test("are refused where the one that follows is: the first is stored, and the journal can be read", async () => {
+    const { store, journal, machine, results } = await working()
+    const recorded = journal.responses(machine, results, (response) => {
+      machine.handle(response)
+      const next = delivery(machine)
+      return next && ({ ...next, at: Number.NaN } as Response)
+    })
+    await expect(recorded).rejects.toMatchObject({ code: "invalid_record" })
+    await journal.close()
+    expect(await typesIn(store)).toEqual(["llm_complete", "tool_results"])
+  })
+
+  test("leave no checkpoint of a turn that is ahead of its journal, also where a later run saves it", async () => {
+    const { journal, machine, disk } = await working()
+    disk.isFull = true
+    const saved: unknown[] = []
+    const host: Host = {
+      llmCall,
+      tools: { effects: () => "none", call: async () => ({ output: { status: "success", value: 1 } }) },
+      save: (own) => void saved.push(own.checkpoint()),
+    }
+    for (const _run of [1, 2]) {
+      saved.length = 0
+      await expect(runTurn(machine, host, { journal })).rejects.toThrow("disk full")
+    }
+    expect(saved).toEqual([])
+    expect(() => machine.checkpoint()).toThrow("disk full")
+  })
 })
