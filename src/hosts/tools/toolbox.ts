@@ -102,7 +102,8 @@ export function toolbox(tools: readonly Tool[], options: ToolboxOptions = {}): T
       const tool = byName.get(call.toolName)
       if (tool === undefined) return Promise.resolve(failed(unknownTool(call.toolName, [...byName.keys()])))
       try {
-        return tool.call(call, withStore(context))
+        // In plain JavaScript, a tool may return its answer itself.
+        return Promise.resolve(tool.call(call, withStore(context)))
       } catch (error) {
         return Promise.reject(error)
       }

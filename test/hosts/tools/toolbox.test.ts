@@ -35,6 +35,41 @@ describe("toolbox refuses", () => {
   })
 })
 
+const context = { effectId: 1, idempotencyKey: undefined, signal: new AbortController().signal, emit: () => {} }
+
+test("a call is a promise, also of a tool that is not async or throws at once", async () => {
+  const answer = { output: { status: "success", value: "sky" } } as const
+  const thrown = new Error("Not now.")
+  const tools = [
+    { spec: SPEC, call: () => answer },
+    {
+      spec: { ...SPEC, name: "throw" },
+      call: () => {
+        throw thrown
+      },
+    },
+  ]
+  const box = toolbox(tools as unknown as readonly Tool[])
+  await expect(box.call({ callId: "c1", toolName: "look", args: {} }, context)).resolves.toBe(answer)
+  await expect(box.call({ callId: "c2", toolName: "throw", args: {} }, context)).rejects.toBe(thrown)
+})
+
+test.each(["sync", "async"])("arguments that do not match are looked at once, by a schema that is %s", async (kind) => {
+  let looks = 0
+  const input = z.object({ path: z.string() }).refine(
+    () => {
+      looks += 1
+      return kind === "sync" ? false : Promise.resolve(false)
+    },
+    { path: ["path"], message: "There is no such file." },
+  )
+  const read = defineTool({ name: "read", description: "Reads.", input, execute: () => "text" })
+  const { output } = await read.call({ callId: "c1", toolName: "read", args: { path: "a" } }, context)
+  expect(output).toMatchObject({ status: "failure", failure: { code: "invalid_arguments" } })
+  expect(JSON.stringify(output)).toContain("- path: There is no such file.")
+  expect(looks).toBe(1)
+})
+
 test("a spec has only the keys of a tool description", () => {
   const tool = { spec: { ...SPEC, outputSchema: { type: "string" }, strict: true }, call }
   expect(toolbox([tool]).specs).toStrictEqual([{ ...SPEC, outputSchema: { type: "string" } }])
