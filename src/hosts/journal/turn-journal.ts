@@ -110,7 +110,14 @@ export class TurnJournal implements TurnLog {
       this.#outside.note(entry.record)
       if (entry.record.type === "traced") this.#traced = entry
     }
-    this.#options = { ...((options.compactAboveChars ?? 0) > 0 && COMPACTING), ...options, validation: journalValidation }
+    const { compactAboveChars = 0, snapshotEveryRecords, snapshotEveryChars } = options
+    const due = compactAboveChars > 0 ? COMPACTING : { records: 0, chars: 0 }
+    this.#options = {
+      ...options,
+      snapshotEveryRecords: snapshotEveryRecords ?? due.records,
+      snapshotEveryChars: snapshotEveryChars ?? due.chars,
+      validation: journalValidation,
+    }
   }
 
   /**
@@ -564,7 +571,7 @@ export class TurnJournal implements TurnLog {
 }
 
 /** When snapshots are due in a journal that is compacted at them. */
-const COMPACTING = { snapshotEveryRecords: 300, snapshotEveryChars: 1_000_000 } as const
+const COMPACTING = { records: 300, chars: 1_000_000 } as const
 
 /** The machine of a turn that begins after a history. What comes from a log was checked when it was written or read. */
 function beginAfter(history: LogHistory, config: TurnConfig, start: TurnStart): RecordedTurnMachine {

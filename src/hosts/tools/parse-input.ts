@@ -1,4 +1,4 @@
-import { type $ZodIssue, config, type ParsePayload, util } from "zod/v4/core"
+import { type $ZodIssue, type $ZodType, type ParsePayload, safeParse } from "zod/v4/core"
 import { messageOptions } from "./argument-errors.ts"
 import { coreSchema, type ZodSchema } from "./zod-schema.ts"
 
@@ -7,11 +7,13 @@ export type Parsed<Output> = { readonly success: true; readonly data: Output } |
 
 /** As zod's `safeParseAsync`, but without a promise where nothing in the schema is async, as in most. */
 export function parseInput<Output>(schema: ZodSchema<Output>, value: unknown): Parsed<Output> | Promise<Parsed<Output>> {
-  const context = { ...messageOptions(), async: true }
-  const parsed = ({ issues, value: data }: ParsePayload): Parsed<Output> =>
-    issues.length === 0
-      ? { success: true, data: data as Output }
-      : { success: false, issues: issues.map((issue) => util.finalizeIssue(issue, context, config())) }
-  const result = coreSchema(schema)._zod.run({ value, issues: [] }, context)
+  const result = coreSchema(schema)._zod.run({ value, issues: [] }, { ...messageOptions(), async: true })
   return result instanceof Promise ? result.then(parsed) : parsed(result)
+}
+
+function parsed<Output>(payload: ParsePayload): Parsed<Output> {
+  if (payload.issues.length === 0) return { success: true, data: payload.value as Output }
+  // zod words the issues of a schema only as it parses. Parsing the value again would look at the world again.
+  const known = { _zod: { run: () => payload } } as unknown as $ZodType
+  return { success: false, issues: safeParse(known, payload.value, messageOptions()).error?.issues ?? [] }
 }

@@ -449,6 +449,19 @@ describe("after a crash", () => {
 })
 
 describe("compaction", () => {
+  test.each<[string, object]>([
+    ["left out", {}],
+    ["undefined", { snapshotEveryRecords: undefined, snapshotEveryChars: undefined }],
+  ])("is due after a million characters where the options of snapshots are %s", async (_what, unset) => {
+    const store = memoryJournalStore()
+    const long = { output: { status: "success", value: "x".repeat(1_000_000) } } as const
+    const host: Host = { ...model(["a"]), tools: { call: async () => long, effects: () => "idempotent" } }
+    await journaled(host, store, { compactAboveChars: 1, ...unset }).run("t", turn)
+    const journal = await TurnJournal.open(store, "t")
+    expect(journal.recorded?.entries[0]?.record.type).toBe("snapshot")
+    await journal.close()
+  })
+
   test("refuses to rewind to before the snapshot", async () => {
     const store = memoryJournalStore()
     const host: Host = { ...model(["a"]), tools: { call: async () => success, effects: () => "idempotent" } }
