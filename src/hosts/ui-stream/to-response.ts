@@ -132,11 +132,18 @@ class UiBody {
   /** `over`: the last chunk was taken. `broken`: the thread has closed before. */
   #state: "open" | "over" | "broken"
   #hasEnded = false
+  #hasFailed = false
+  /** Ends the wait for the next event after the run failed. */
+  #leave: () => void = () => {}
   #data = "[]"
   readonly #forget: () => void
 
   constructor(source: UiEventSource, selector: Selector, { chunks, isOver, after }: Recorded, options: BodyOptions) {
     this.#options = options
+    void options.failed?.then(() => {
+      this.#hasFailed = true
+      this.#leave()
+    })
     this.#selector = selector
     this.#waiting = chunks
     this.#state = isOver ? "over" : "open"
@@ -168,8 +175,8 @@ class UiBody {
   async #text(): Promise<string> {
     while (this.#waiting.length === 0 && this.#state === "open") {
       this.#next ??= this.#events.next()
-      const { failed, heartbeatMs = 15_000 } = this.#options
-      const result = await inTime(failed === undefined ? this.#next : Promise.race([this.#next, failed]), heartbeatMs)
+      const { heartbeatMs = 15_000 } = this.#options
+      const result = await inTime(this.#orFailed(this.#next), heartbeatMs)
       if (this.#hasEnded) {
         this.#state = "broken"
         return ""
@@ -187,6 +194,15 @@ class UiBody {
     const chunks = this.#waiting.map(({ chunk, cursor }) => frame(chunk, cursor)).join("")
     this.#waiting = []
     return `${this.#changedData()}${chunks}${this.#state === "over" ? DONE : ""}`
+  }
+
+  /** Not a race, which would leave a reaction at the promise of the run for each piece of a long answer. */
+  #orFailed<Result>(next: Promise<Result>): Promise<Result | typeof FAILED> {
+    if (this.#hasFailed) return Promise.resolve(FAILED)
+    return new Promise((resolve, reject) => {
+      this.#leave = () => resolve(FAILED)
+      next.then(resolve, reject)
+    })
   }
 
   #changedData(): string {
