@@ -8,7 +8,7 @@ export type Parsed<Output> = { readonly success: true; readonly data: Output } |
 /** As zod's `safeParseAsync`, but without a promise where nothing in the schema is async, as in most. */
 export function parseInput<Output>(schema: ZodSchema<Output>, value: unknown): Parsed<Output> | Promise<Parsed<Output>> {
   const result = coreSchema(schema)._zod.run({ value, issues: [] }, { ...messageOptions(), async: true })
-  return result instanceof Promise ? result.then(parsed) : parsed(result)
+  return result instanceof Promise ? result.then(parsed<Output>) : parsed(result)
 }
 
 function parsed<Output>(payload: ParsePayload): Parsed<Output> {
