@@ -540,7 +540,7 @@ export class TurnJournal implements TurnLog {
           // Not awaited here: what must not run before it waits for the write.
           this.#snapshotHeld(machine)?.catch(() => {})
         } catch {
-          // The machine has accepted the response, so this is no refusal. It fails again in `settled`.
+          // Not thrown: the machine has accepted the response. It fails again in `settled`.
         }
       },
     })
