@@ -230,10 +230,10 @@ describe("turn-machine resume", () => {
     const run = ["run", "--dir", "shop", "--base-url", url, "--model", "tiny", "--retries", "0", "--state", "s.json", "--compact"]
     expect((await runCli(run, { cwd: base })).exitCode).toBe(1)
     const { header, entries } = readJournal(readFileSync(join(base, "s.json"), "utf8"))
-    // Dropped: the model's first answer and its twenty results. The second batch is still shorter than the snapshot.
-    expect(header.dropped).toBe(21)
+    // Dropped: the model's first answer, its twenty results and the empty delivery after them. The second batch is still shorter than the snapshot.
+    expect(header.dropped).toBe(22)
     expect(entries[0]?.record.type).toBe("snapshot")
-    expect(entries).toHaveLength(1 + 1 + 1 + 20 + 1 + 1 + 1)
+    expect(entries).toHaveLength(1 + 1 + 20 + 1 + 1 + 1)
     const ran = await runCli(["resume", "s.json"], { cwd: base })
     expect(ran).toMatchObject({ exitCode: 0, stderr: "" })
     expect(ran.stdout).toContain("work     3 iterations, 3 model calls, 40 tool calls")

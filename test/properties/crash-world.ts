@@ -111,12 +111,12 @@ function faulty(journal: TurnJournal, recorded: TurnMachine, fault: Fault | unde
   const log: TurnLog = journal
   if (fault === "starts_not_persisted") return wrapMembers(log, { callStarted: async () => "first" } satisfies LogChanges)
   if (fault === "journal_not_folded")
-    return wrapMembers(log, {
+    return wrapMembers(oneByOne(log), {
       response: (next, _acting, response) => next(recorded, response),
       settled: async (next, acting) => (acting === recorded ? next(recorded) : undefined),
     } satisfies LogChanges)
   if (fault !== "answers_persisted_late") return log
-  return wrapMembers(log, {
+  return wrapMembers(oneByOne(log), {
     async response(next, _acting, response) {
       await late?.()
       // Acted on immediately, and persisted with the next one.
@@ -130,6 +130,17 @@ function faulty(journal: TurnJournal, recorded: TurnMachine, fault: Fault | unde
       if (acting.done) await late?.()
     },
   } satisfies LogChanges)
+}
+
+/** A log that writes each response alone. */
+function oneByOne(log: TurnLog): TurnLog {
+  return new Proxy(log, {
+    get(inner, name) {
+      if (name === "responses") return undefined
+      const member: unknown = Reflect.get(inner, name)
+      return typeof member === "function" ? member.bind(inner) : member
+    },
+  })
 }
 
 type LogChanges = { readonly [Name in keyof TurnLog]?: Change<TurnLog[Name]> }
