@@ -327,7 +327,7 @@ export class ThreadEventFold {
  * adds the answer to the history. Events of one kind stay in their order, as their positions are.
  */
 function callsAfterAnswer(events: readonly PlacedEvent[]): readonly PlacedEvent[] {
-  const ended = events.findLastIndex(({ content }) => content.type === "model_call_ended")
+  const ended = events.map(({ content }) => content.type).lastIndexOf("model_call_ended")
   const answer = events.findIndex(({ content }, index) => index > ended && content.type === "message" && content.message.role === "assistant")
   const first = events.findIndex(({ content: { type } }, index) => index > ended && (type === "approval_requested" || type === "tool_call_ended"))
   if (ended < 0 || first < 0 || answer < first) return events

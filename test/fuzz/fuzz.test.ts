@@ -3,6 +3,7 @@ import { afterAll, describe, expect, test } from "vitest"
 import { type TurnLog, wrapHost } from "../../src/hosts/host.ts"
 import { type Change, wrapMembers } from "../../src/wrap.ts"
 import { checkAsync, SLOW } from "../properties/check.ts"
+import { oneByOne } from "../support/one-by-one.ts"
 import { countingRejections, fuzz } from "./fuzz.ts"
 import { script } from "./script.ts"
 import type { Broken } from "./shapes.ts"
@@ -25,7 +26,7 @@ test("whatever goes wrong in a host and its store, a turn ends once and keeps it
 function withLog(change: { readonly [Name in keyof TurnLog]?: Change<TurnLog[Name]> }): Broken {
   return ({ host, options }) => ({
     host,
-    options: { ...options, ...(options.journal !== undefined && { journal: wrapMembers(options.journal, change) }) },
+    options: { ...options, ...(options.journal !== undefined && { journal: wrapMembers(oneByOne(options.journal), change) }) },
   })
 }
 

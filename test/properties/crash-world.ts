@@ -8,6 +8,7 @@ import type { JournalRecord } from "../../src/schemas/journal.ts"
 import { configOf } from "../../src/testing/host-conformance/scripted-turn.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { type Change, wrapMembers } from "../../src/wrap.ts"
+import { oneByOne } from "../support/one-by-one.ts"
 import { asParts, wholeText } from "../support/stored-text.ts"
 import { type Ended, type Fault, type Memory, Process, type ProcessOptions, type Script, type Surroundings, ticks } from "./crash-process.ts"
 
@@ -130,17 +131,6 @@ function faulty(journal: TurnJournal, recorded: TurnMachine, fault: Fault | unde
       if (acting.done) await late?.()
     },
   } satisfies LogChanges)
-}
-
-/** A log that writes each response alone. */
-function oneByOne(log: TurnLog): TurnLog {
-  return new Proxy(log, {
-    get(inner, name) {
-      if (name === "responses") return undefined
-      const member: unknown = Reflect.get(inner, name)
-      return typeof member === "function" ? member.bind(inner) : member
-    },
-  })
 }
 
 type LogChanges = { readonly [Name in keyof TurnLog]?: Change<TurnLog[Name]> }

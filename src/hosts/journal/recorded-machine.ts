@@ -16,7 +16,7 @@ export interface InputRecords {
   handled(): void
 }
 
-interface RecordedInputs {
+export interface RecordedInputs {
   readonly records: InputRecords
   /** The command that its journal stored and carries out now. */
   command: HostCommand | undefined
@@ -33,7 +33,7 @@ export function isChecked(machine: BareTurnMachine, response: Response): boolean
 
 /** From now on, a machine accepts only inputs that its journal has recorded. */
 export function acceptOnlyRecorded(machine: RecordedTurnMachine, records: InputRecords): void {
-  machine[INPUTS] = { records, command: undefined, lost: undefined, checked: undefined }
+  machine.recorded = { records, command: undefined, lost: undefined, checked: undefined }
 }
 
 /** Carries out a command that is recorded. Throws what the machine throws. */
@@ -53,10 +53,8 @@ export function loseRecords(machine: BareTurnMachine, error: unknown): void {
   if (recorded !== undefined) recorded.lost = { error }
 }
 
-const INPUTS: unique symbol = Symbol("inputs")
-
 function inputsOf(machine: BareTurnMachine): RecordedInputs | undefined {
-  return machine instanceof RecordedTurnMachine ? machine[INPUTS] : undefined
+  return machine instanceof RecordedTurnMachine ? machine.recorded : undefined
 }
 
 /**
@@ -64,7 +62,8 @@ function inputsOf(machine: BareTurnMachine): RecordedInputs | undefined {
  * be resumed.
  */
 export class RecordedTurnMachine extends TurnMachine {
-  [INPUTS]: RecordedInputs | undefined = undefined
+  /** @internal For this file. `undefined`: no journal has the machine yet. */
+  recorded: RecordedInputs | undefined = undefined
 
   static override of(config: TurnConfig, turn: Turn, unpolled: readonly Effect[] = []): RecordedTurnMachine {
     return super.of(config, turn, unpolled) as RecordedTurnMachine
@@ -72,7 +71,7 @@ export class RecordedTurnMachine extends TurnMachine {
 
   /** @throws {ProtocolError} `not_recorded`; and as the method of the base class */
   override command(command: HostCommand): void {
-    const recorded = this[INPUTS]
+    const recorded = this.recorded
     if (recorded !== undefined && recorded.command !== command)
       throw new ProtocolError(
         "not_recorded",
@@ -83,14 +82,14 @@ export class RecordedTurnMachine extends TurnMachine {
 
   override check(response: unknown): Response {
     const checked = super.check(response)
-    const recorded = this[INPUTS]
+    const recorded = this.recorded
     if (recorded !== undefined && checked !== response) recorded.checked = checked
     return checked
   }
 
   /** @throws {ProtocolError} `not_recorded`; and as the method of the base class */
   override handle(response: Response): { readonly status: "accepted" | "stale" } {
-    const records = this[INPUTS]?.records
+    const records = this.recorded?.records
     if (records?.handles(response) === false)
       throw new ProtocolError(
         "not_recorded",
@@ -114,7 +113,7 @@ export class RecordedTurnMachine extends TurnMachine {
   }
 
   #throwIfLost(): void {
-    const lost = this[INPUTS]?.lost
+    const lost = this.recorded?.lost
     if (lost !== undefined) throw lost.error
   }
 }
