@@ -4,6 +4,7 @@ import { closed, fenced, type JournalStore, JournalStoreError, type StoredJourna
 import { runThread, Thread, type ThreadOptions } from "../../src/hosts/thread/thread.ts"
 import type { LlmResponse } from "../../src/schemas/llm.ts"
 import { CONFIG } from "../replay/support.ts"
+import { asParts, wholeText } from "../support/stored-text.ts"
 import type { DecisionStatus, ProcessNumber, Verdict } from "./thread-model.ts"
 
 /** What a store, or a process of it, does wrong, to see that the replays find it. */
@@ -232,7 +233,7 @@ export class GatedProcess {
       },
       read: async (name) => {
         const entry = entries.get(name)
-        return entry && partsOf(entry.text)
+        return asParts(entry?.text)
       },
       async *list({ prefix = "" } = {}) {
         yield* [...entries.keys()].filter((name) => name.startsWith(prefix)).sort()
@@ -253,7 +254,7 @@ export class GatedProcess {
       if (entry.owner !== owner && fault !== "no_fencing") throw fenced(name)
     }
     return {
-      read: () => partsOf(entry.text),
+      read: () => asParts(entry.text),
       append: async (text) => {
         const kept = fault === undefined ? text : keptLines(text, fault)
         const kinds = kindsOf(text)
@@ -268,7 +269,7 @@ export class GatedProcess {
         entry.text += kept
       },
       replace: async (text) => {
-        const whole = typeof text === "string" ? text : await joined(text)
+        const whole = await wholeText(text)
         if (this.#isGone) return forever()
         mayWrite()
         entry.text = whole
@@ -313,16 +314,6 @@ function keptLines(text: string, fault: RealFault): string {
   }
   const type = lost[fault]
   return type !== undefined && kindsOf(text).includes(type) ? "" : text
-}
-
-async function* partsOf(text: string): AsyncGenerator<string, void, undefined> {
-  yield text
-}
-
-async function joined(parts: AsyncIterable<string>): Promise<string> {
-  let whole = ""
-  for await (const part of parts) whole += part
-  return whole
 }
 
 function forever(): Promise<never> {
