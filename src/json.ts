@@ -72,11 +72,15 @@ function copied(value: Json): Json {
   const copy: Record<string, Json> = {}
   for (const key of Object.keys(value)) {
     const item = copied((value as { readonly [key: string]: Json })[key] as Json)
-    // Assignment would set the prototype.
-    if (key === "__proto__") Object.defineProperty(copy, key, { value: item, enumerable: true, configurable: true, writable: true })
-    else copy[key] = item
+    setMember(copy, key, item)
   }
   return copy
+}
+
+/** Sets a member of an object, whatever its name. Assigning `__proto__` would set the prototype. */
+export function setMember(object: Record<string, Json>, key: string, value: Json): void {
+  if (key === "__proto__") Object.defineProperty(object, key, { value, enumerable: true, configurable: true, writable: true })
+  else object[key] = value
 }
 /** JSON text with object keys in the order of their UTF-16 code units and no white space. Keys with the value `undefined` are left out. */
 export function canonicalJson(value: Json): string {

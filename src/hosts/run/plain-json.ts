@@ -1,4 +1,4 @@
-import { isPlain, type Json, MAX_JSON_DEPTH } from "../../json.ts"
+import { isPlain, type Json, MAX_JSON_DEPTH, setMember } from "../../json.ts"
 
 /**
  * Converts a value to JSON as `JSON.stringify` does, but never drops data silently. `undefined` becomes null, and its key is left out of
@@ -93,10 +93,7 @@ function plainRecord(record: Record<string, unknown>, walk: Walk): Json {
     const before = record[key]
     const item = step(before, key, walk)
     changed ||= !Object.is(item, before) || item === undefined
-    if (item === undefined) continue
-    // Assignment would set the prototype.
-    if (key === "__proto__") Object.defineProperty(copy, key, { value: item, enumerable: true, configurable: true, writable: true })
-    else copy[key] = item
+    if (item !== undefined) setMember(copy, key, item)
   }
   return changed ? copy : (record as { readonly [key: string]: Json })
 }
