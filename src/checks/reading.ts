@@ -22,16 +22,22 @@ export const MOST_ISSUES = 100
 /** The key of the whole value, which is left out of paths. */
 const ROOT = ""
 
+/**
+ * How keys are found that a schema does not know: not at all; by comparing an object with its copy; or by counting the keys of both, which is
+ * enough for a value that was parsed from JSON, because all of its keys are its own and can be enumerated.
+ */
+export type UnknownKeys = "ignore" | "compare" | "count"
+
 /** One reading of a value: what is wrong with it, and whether it has keys that its schema does not know. */
 export class Reading {
   readonly issues: Issue[] = []
   hasUnknownKey = false
   /** The keys of the objects and lists that are being read. */
   readonly keys: Key[] = []
-  readonly #findsUnknownKeys: boolean
+  readonly #unknownKeys: UnknownKeys
 
-  constructor(findsUnknownKeys: boolean) {
-    this.#findsUnknownKeys = findsUnknownKeys
+  constructor(unknownKeys: UnknownKeys) {
+    this.#unknownKeys = unknownKeys
   }
 
   /** Reads the whole value. */
@@ -45,13 +51,24 @@ export class Reading {
 
   /** Compares an object with its copy, which has the keys that are known. */
   compare(from: Fields, to: Fields): void {
-    if (!this.#findsUnknownKeys || this.hasUnknownKey) return
+    if (this.#unknownKeys === "ignore" || this.hasUnknownKey) return
+    if (this.#unknownKeys === "count") {
+      // A copy without issues has no key that the object does not have.
+      if (keyCount(from) !== keyCount(to)) this.hasUnknownKey = true
+      return
+    }
     for (const key of Object.keys(from)) {
       if (Object.hasOwn(to, key)) continue
       this.hasUnknownKey = true
       return
     }
   }
+}
+
+function keyCount(fields: Fields): number {
+  let count = 0
+  for (const _key in fields) count += 1
+  return count
 }
 
 /** A JSON pointer. */

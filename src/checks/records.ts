@@ -8,6 +8,11 @@ export function journalValidation(value: unknown): JournalRecord {
   return parseRecord(journalRecord, value, "journal record")
 }
 
+/** As {@link journalValidation}, for a value that was parsed from JSON: one that is valid is returned itself. */
+export function journalLineValidation(value: unknown): JournalRecord {
+  return parseLine(journalRecord, value, "journal record")
+}
+
 /** Checks one record of the log of a thread. An unknown key is refused. */
 export function threadValidation(value: unknown): ThreadRecord {
   return parseRecord(threadRecord, value, "thread record")

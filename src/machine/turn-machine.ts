@@ -16,6 +16,12 @@ import { isAnswerable } from "./transitions.ts"
 import { outstandingEffect, type StateName, type Step, type Turn, type TurnState } from "./turn.ts"
 
 /**
+ * {@link TurnMachine.poll} for a replay, which hands the effects to nobody: they are not frozen, which takes a fifth of a replay. What is emitted
+ * again, and what the turn waits for, is frozen when a host polls it.
+ */
+export let pollForReplay: (machine: TurnMachine) => Effect | undefined
+
+/**
  * One turn of an agent: emits effects and accepts responses. A thin shell over the pure functions of step.ts that holds the current
  * turn and the effects that were not polled yet.
  *
@@ -37,6 +43,10 @@ export class TurnMachine {
   #redelivery: Effect | undefined
   /** The last result of {@link check}, which need not be checked again. At first an object that no caller has. */
   #checked: object = {}
+
+  static {
+    pollForReplay = (machine) => machine.#poll()
+  }
 
   /** @throws {SchemaError} `invalid_config`; `invalid_start`, where `config.validation` is given */
   constructor(config: TurnConfig, start: TurnStart) {
@@ -83,15 +93,7 @@ export class TurnMachine {
    * done.
    */
   poll(): Effect | undefined {
-    for (;;) {
-      const effect = this.#next()
-      const { state } = this.#turn.position
-      // A batch may have been answered in part before it was polled; finished calls are not requested again.
-      if (effect !== undefined && "outstanding" in state && effect === state.outstanding) return frozen(this.#withReleased(state))
-      if (effect?.type !== "tool_calls_released") return frozen(effect)
-      const calls = state.type === "waiting_tools" ? stillToRun(state, effect.calls) : []
-      if (calls.length > 0) return frozen({ ...effect, calls })
-    }
+    return frozen(this.#poll())
   }
 
   /**
@@ -219,6 +221,18 @@ export class TurnMachine {
   /** The outside events that the turn runs for: those it began with, and those that were delivered. */
   get turnCauses(): readonly TurnCause[] {
     return this.#turn.record.turnCauses.toArray()
+  }
+
+  #poll(): Effect | undefined {
+    for (;;) {
+      const effect = this.#next()
+      const { state } = this.#turn.position
+      // A batch may have been answered in part before it was polled; finished calls are not requested again.
+      if (effect !== undefined && "outstanding" in state && effect === state.outstanding) return this.#withReleased(state)
+      if (effect?.type !== "tool_calls_released") return effect
+      const calls = state.type === "waiting_tools" ? stillToRun(state, effect.calls) : []
+      if (calls.length > 0) return { ...effect, calls }
+    }
   }
 
   #next(): Effect | undefined {

@@ -1,8 +1,9 @@
 import { type Difference, ReplayDivergence, TurnError } from "../errors.ts"
+import { frozen } from "../freeze.ts"
 import { canonicalJson } from "../json.ts"
 import type { TurnConfig } from "../machine/config.ts"
 import { isAnswerTo } from "../machine/transitions.ts"
-import { TurnMachine } from "../machine/turn-machine.ts"
+import { pollForReplay, TurnMachine } from "../machine/turn-machine.ts"
 import type { TurnCheckpoint } from "../wire/checkpoint.ts"
 import type { AnswerableEffect, Effect } from "../wire/effect.ts"
 import type { JournalInterruption, JournalRecord, JournalSnapshot } from "../wire/journal.ts"
@@ -39,7 +40,7 @@ export const none: EffectCheck = () => "none"
  * @param notifications receives the notifications that are polled. Absent: they are dropped
  */
 export function fold(machine: TurnMachine, entries: readonly JournalEntry[], at: number, check: EffectCheck, notifications?: Notifications): void {
-  const poll = notifications === undefined ? drain : (polled: TurnMachine): void => notifications.poll(polled)
+  const poll = notifications === undefined ? skipEffects : (polled: TurnMachine): void => notifications.poll(polled)
   let recorded: AnswerableEffect | undefined
   for (const entry of entries) {
     if (entry.number > at) break
@@ -89,7 +90,7 @@ export class Notifications {
   #polled: Effect[] = []
 
   poll(machine: TurnMachine): void {
-    for (let effect = machine.poll(); effect !== undefined; effect = machine.poll()) this.#polled.push(effect)
+    for (let effect = pollForReplay(machine); effect !== undefined; effect = pollForReplay(machine)) this.#polled.push(effect)
   }
 
   /** Forgets what was emitted before a batch that was decided about. The host may not have received what the decisions led to. */
@@ -148,9 +149,15 @@ export function isPreparing({ type }: TurnCheckpoint["state"]): boolean {
   return type === "preparing" || type === "prepare_iteration"
 }
 
-/** Polls a machine until it waits for an answer. */
+/** Polls a machine until it waits for an answer. What it waits for is frozen, as a host would have it. */
 export function drain(machine: TurnMachine): void {
-  while (machine.poll() !== undefined);
+  skipEffects(machine)
+  const { state } = machine.turn.position
+  if ("outstanding" in state) frozen(state.outstanding)
+}
+
+function skipEffects(machine: TurnMachine): void {
+  while (pollForReplay(machine) !== undefined);
 }
 
 function unlessRefused(act: () => unknown): void {

@@ -126,6 +126,7 @@ function foldTurn(journal: Journal, config: CompleteTurnConfig, check: EffectChe
   const notifications = new Notifications()
   fold(machine, entries.slice(last + 1), Number.POSITIVE_INFINITY, check, notifications)
   notifications.poll(machine)
+  drain(machine)
   return { turn: machine.turn, unreported: notifications.toArray() }
 }
 

@@ -1,3 +1,4 @@
+import { encodeAscii } from "./encode-ascii.ts"
 import { type Journal, JournalReader, type JournalValidation } from "../../replay/journal.ts"
 
 /** Joins the parts of a text that is known to be short. */
@@ -12,7 +13,7 @@ export async function readJournalParts(
   parts: AsyncIterable<string>,
   validation?: JournalValidation,
 ): Promise<{ readonly journal: Journal | undefined; readonly length: number }> {
-  const reader = new JournalReader(validation)
+  const reader = new JournalReader(validation, undefined, encodeAscii)
   for await (const part of parts) reader.push(part)
   return { journal: reader.isUnfinishedHeader ? undefined : reader.end(), length: reader.length }
 }
