@@ -1,6 +1,7 @@
 import { JournalError } from "../errors.ts"
 import type { JournalBase, JournalHeader, JournalRecord } from "../wire/journal.ts"
 import type { HistoryRecord, Message } from "../wire/message.ts"
+import { deferredEntry, recordType, shownOnLine, type UnreadLine, UnreadSnapshots } from "./deferred.ts"
 import { type AsciiText, type EncodeAscii, Hash } from "./hash.ts"
 import { lastSection } from "./sections.ts"
 import { SnapshotLines } from "./snapshot-lines.ts"
@@ -135,7 +136,7 @@ function tooLong(number: number, maxChars: number): JournalError {
   return new JournalError("record_too_long", number, 0, message)
 }
 
-/** The checksum of a part of a text, and of the checksum before. */
+/** The checksum of the part of a line after its own checksum, and of the checksum before. */
 function checksum(before: string, text: string, start: number, end: number): string {
   return new Hash().text(0, before).text(0, text, start, end).short()
 }
@@ -156,6 +157,20 @@ export function readJournal(text: string, validation?: JournalValidation, migrat
   return reader.end()
 }
 
+/** Options of a {@link JournalReader}. */
+export interface JournalReaderOptions {
+  /** Reads the characters of a text faster than ECMAScript can. The result is the same. */
+  readonly encode?: EncodeAscii
+  /**
+   * True: what comes before the last snapshot is verified by its checksums, and most of its records are parsed and checked when they are first read,
+   * from {@link JournalReader.end} on. Reading one may then throw `invalid_record`. Default false.
+   */
+  readonly defersRecords?: boolean
+}
+
+/** A record that was read, or its line. */
+type ReadEntry = JournalEntry | UnreadLine
+
 /**
  * Reads a journal by parts, so that its text may be longer than a string can be. Pure.
  *
@@ -166,7 +181,7 @@ export function readJournal(text: string, validation?: JournalValidation, migrat
 export class JournalReader {
   readonly #format: RecordFormat<JournalRecord>
   readonly #lines: LineReader
-  #entries: JournalEntry[] = []
+  #entries: ReadEntry[] = []
   /** How many entries were read. */
   #count = 0
   #header: JournalHeader | undefined
@@ -174,14 +189,19 @@ export class JournalReader {
   /** Whether the beginning of the turn is known. Without its snapshot, a compacted journal is lost. */
   #hasBeginning = true
   readonly #snapshots = new SnapshotLines()
+  /** The last snapshot that was taken. */
+  #taken: JournalEntry | undefined
+  /** Whether a call continued outside. What is known of it is needed at any time. */
+  #hasPending = false
 
-  /**
-   * @param validation checks every record. Absent: records are trusted to have their declared types
-   * @param encode reads the characters of a text faster than ECMAScript can. The result is the same
-   */
-  constructor(validation?: JournalValidation, migrations: JournalMigrations = MIGRATIONS, encode?: EncodeAscii) {
+  /** @param validation checks every record. Absent: records are trusted to have their declared types */
+  constructor(validation?: JournalValidation, migrations: JournalMigrations = MIGRATIONS, options: JournalReaderOptions = {}) {
     this.#format = { format: FORMAT, version: VERSION, name: "journal", validation, migrations }
-    this.#lines = new LineReader((line, position, text) => this.#read(line, position, text), MAX_LINE_CHARS, encode)
+    const { encode, defersRecords = false } = options
+    this.#lines = new LineReader((line, position, text) => this.#read(line, position, text), MAX_LINE_CHARS, {
+      ...(encode !== undefined && { encode }),
+      ...(defersRecords && { show: (text) => this.#show(text) }),
+    })
   }
 
   /**
@@ -209,18 +229,19 @@ export class JournalReader {
 
   /** Returns the entries read so far, and forgets them: for a journal that must not be in memory as a whole. {@link end} returns those after them. */
   take(): readonly JournalEntry[] {
-    const entries = this.#entries
+    const entries = this.#readFrom(0)
+    this.#taken = entries[lastSnapshot(entries)] ?? this.#taken
     this.#entries = []
     return entries
   }
 
-  /** Returns the journal when all parts were read. @throws {JournalError} `not_a_journal`, `damaged_record` */
+  /** Returns the journal when all parts were read. @throws {JournalError} `not_a_journal`, `damaged_record`, `invalid_record` */
   end(): Journal {
     const header = this.#header
     if (header === undefined) throw new JournalError("not_a_journal", 1, 0, "Not a journal: it does not have a whole first line.")
     if (!this.#hasBeginning) throw damagedRecord("journal", this.#next(), 0)
     const { checksum, length, unfinishedLength: droppedLength } = this.#lines
-    const entries = this.#entries
+    const entries = this.#readFrom(Math.max(0, lastOfType(this.#entries, "snapshot")))
     if (this.#version === VERSION) return { header, entries, checksum, length, droppedLength }
     return { ...rewritten(header, entries), droppedLength, migratedFrom: this.#version }
   }
@@ -237,8 +258,17 @@ export class JournalReader {
     if (line === undefined && number === 1 && !text.startsWith('["'))
       throw new JournalError("not_a_journal", 1, 0, "Not a journal: its first line is not a record.")
     if (line === undefined) throw damagedRecord("journal", number, intact)
+    const { shown } = line
+    if (shown !== undefined) {
+      this.#entries.push({ number, type: shown.type, text, fingerprint: shown.fingerprint, position, end: line.end })
+      this.#count += 1
+      this.#hasBeginning ||= shown.type === "snapshot"
+      return
+    }
     if (number === 1) this.#version = checkHeader(line.record, format)
-    const record = this.#snapshots.whole(checkRecord(migrated(line.record, this.#version, format, number, intact), format, number, intact))
+    const checked = checkRecord(migrated(line.record, this.#version, format, number, intact), format, number, intact)
+    if (checked.type === "snapshot" && checked.continues === true) this.#noteUnreadSnapshot()
+    const record = this.#snapshots.whole(checked)
     if (record === undefined) throw damagedRecord("journal", number, intact)
     this.#snapshots.note(record)
     if (this.#header === undefined) this.#header = asHeader(record)
@@ -246,7 +276,44 @@ export class JournalReader {
       this.#entries.push({ number, record, fingerprint: line.fingerprint, end: line.end })
       this.#count += 1
     }
+    this.#hasPending ||= record.type === "tool_pending"
     this.#hasBeginning = record.type === "snapshot" || (record.type === "header" ? record.dropped === undefined : this.#hasBeginning)
+  }
+
+  /** What the line of a record shows that is not parsed now. */
+  #show(text: string): LineShown | undefined {
+    if (this.#header === undefined || this.#version !== VERSION) return undefined
+    const shown = shownOnLine(text)
+    return shown?.type === "tool_results" && this.#hasPending ? undefined : shown
+  }
+
+  /** The entries, of which those from an index on are parsed and checked. */
+  #readFrom(index: number): readonly JournalEntry[] {
+    const snapshots = new UnreadSnapshots(this.#taken)
+    const read = (line: UnreadLine): JournalRecord => {
+      const record = snapshots.whole(line, (unread) => this.#readUnread(unread))
+      if (record === undefined) throw damagedRecord("journal", line.number, line.position)
+      return record
+    }
+    return this.#entries.map((entry, place) => {
+      snapshots.note(entry)
+      if (!("text" in entry)) return entry
+      if (place < index) return deferredEntry(entry, read)
+      return { number: entry.number, record: read(entry), fingerprint: entry.fingerprint, end: entry.end }
+    })
+  }
+
+  /** A snapshot that is parsed at once may continue one that is not. */
+  #noteUnreadSnapshot(): void {
+    const last = lastOfType(this.#entries, "snapshot")
+    if (last >= 0 && "text" in (this.#entries[last] as ReadEntry)) this.#snapshots.note(this.#readFrom(last)[last]?.record)
+  }
+
+  /** Reads a line whose checksum was verified. */
+  #readUnread({ number, type, text, position }: UnreadLine): JournalRecord {
+    const record = checkRecord(parsedLine(text)?.[1], this.#format, number, position)
+    if (record?.type !== type) throw damagedRecord("journal", number, position)
+    return record
   }
 }
 
@@ -276,16 +343,29 @@ export function* journalLines({ header, entries }: Pick<Journal, "header" | "ent
 }
 
 /**
- * Receives each whole line of a text and its position, in characters. A line that is damaged, missing or out of place is `undefined`,
- * and the last one; `text` is then the line itself.
+ * Receives each whole line of a text, its position, in characters, and the line itself without its newline. A line that is damaged, missing or
+ * out of place is `undefined`, and the last one.
  */
 export type OnLine = (line: JournalLine | undefined, position: number, text: string) => void
+
+/** What a line shows without being parsed. */
+type LineShown = Pick<UnreadLine, "type" | "fingerprint">
+
+/** Options of a {@link LineReader}. */
+export interface LineReaderOptions {
+  /** Reads the characters of a text faster than ECMAScript can. The result is the same. */
+  readonly encode?: EncodeAscii
+  /** The checksum of the line before the first one. */
+  readonly checksum?: string
+  /** What is shown by a line that is not to be parsed; `undefined`: it is parsed. */
+  readonly show?: (text: string) => LineShown | undefined
+}
 
 /** Reads the whole lines of a text that arrives in parts. */
 export class LineReader {
   readonly #onLine: OnLine
   readonly #maxChars: number
-  readonly #encode: EncodeAscii | undefined
+  readonly #options: LineReaderOptions
   #checksum = ""
   #length = 0
   #unfinished: string[] = []
@@ -294,14 +374,12 @@ export class LineReader {
 
   /**
    * @param maxChars a longer line is damaged: no journal was written with it
-   * @param encode reads the characters of a text faster than ECMAScript can. The result is the same
-   * @param checksum that of the line before the first one
    */
-  constructor(onLine: OnLine, maxChars: number = MAX_LINE_CHARS, encode?: EncodeAscii, checksum: string = "") {
-    this.#checksum = checksum
+  constructor(onLine: OnLine, maxChars: number = MAX_LINE_CHARS, options: LineReaderOptions = {}) {
+    this.#checksum = options.checksum ?? ""
     this.#onLine = onLine
     this.#maxChars = maxChars
-    this.#encode = encode
+    this.#options = options
   }
 
   /** The checksum of the last whole line; "" before the first. */
@@ -350,12 +428,13 @@ export class LineReader {
   }
 
   #line(text: string, start: number, newline: number): void {
-    const line = readLine(text, start, newline, { before: this.#checksum, position: this.#length, encode: this.#encode })
+    const slice = text.slice(start, newline)
+    const line = readLine(slice, this.#checksum, this.#length, this.#options)
     if (line === undefined) {
-      this.#break(text.slice(start, newline))
+      this.#break(slice)
       return
     }
-    this.#onLine(line, this.#length, "")
+    this.#onLine(line, this.#length, slice)
     this.#checksum = line.checksum
     this.#length = line.end
   }
@@ -380,25 +459,28 @@ export interface JournalLine {
   readonly record: unknown
   readonly fingerprint: string | undefined
   readonly end: number
+  /** Present: the line was not parsed. It has neither `record` nor `fingerprint`. */
+  readonly shown?: LineShown
 }
 
-/** What is known when a line is read. `before`: the checksum of the line before; `position`: where the line begins in the whole text. */
-interface LinePosition {
-  readonly before: string
-  readonly position: number
-  readonly encode: EncodeAscii | undefined
+/** Reads a line. `position`: where it begins in the whole text. */
+function readLine(text: string, before: string, position: number, { encode, show }: LineReaderOptions): JournalLine | undefined {
+  const ascii = encode?.(text)
+  const own = ascii === undefined ? checksum(before, text, CHECKSUM_LENGTH, text.length) : asciiChecksum(before, ascii)
+  if (!text.startsWith(`["${own}",`)) return undefined
+  const end = position + text.length + 1
+  const shown = show?.(text)
+  if (shown !== undefined) return { checksum: own, record: undefined, fingerprint: undefined, end, shown }
+  const parsed = parsedLine(text)
+  if (parsed === undefined) return undefined
+  const fingerprint = parsed[2]
+  return { checksum: own, record: parsed[1], fingerprint: typeof fingerprint === "string" ? fingerprint : undefined, end }
 }
 
-/** Reads the line from `start` up to `end` of a text. */
-function readLine(text: string, start: number, end: number, { before, position, encode }: LinePosition): JournalLine | undefined {
-  const line = text.slice(start, end)
-  const ascii = encode?.(line)
-  // The characters of the whole text are read faster than those of a slice.
-  const own = ascii === undefined ? checksum(before, text, Math.min(start + CHECKSUM_LENGTH, end), end) : asciiChecksum(before, ascii)
-  if (!line.startsWith(`["${own}",`)) return undefined
+/** The items of a line: its checksum, its record and the fingerprint. `undefined`: it is not JSON. */
+function parsedLine(text: string): readonly unknown[] | undefined {
   try {
-    const [, record, fingerprint] = JSON.parse(line) as readonly [unknown, unknown, unknown]
-    return { checksum: own, record, fingerprint: typeof fingerprint === "string" ? fingerprint : undefined, end: position + line.length + 1 }
+    return JSON.parse(text) as readonly unknown[]
   } catch {
     return undefined
   }
@@ -523,8 +605,16 @@ export function compactedJournal({ header, entries }: Pick<Journal, "header" | "
 
 /** The index of the last snapshot among the entries; -1 if there is none. */
 export function lastSnapshot(entries: readonly JournalEntry[]): number {
+  return lastOfType(entries, "snapshot")
+}
+
+/** The index of the last entry whose record has that type; -1 if there is none. */
+export function lastOfType(entries: readonly ReadEntry[], type: string): number {
   let index = entries.length - 1
-  while (index >= 0 && entries[index]?.record.type !== "snapshot") index -= 1
+  for (; index >= 0; index -= 1) {
+    const entry = entries[index] as ReadEntry
+    if (("text" in entry ? entry.type : recordType(entry)) === type) break
+  }
   return index
 }
 

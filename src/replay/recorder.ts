@@ -18,6 +18,9 @@ import { SnapshotLines } from "./snapshot-lines.ts"
 /** Characters up to which a snapshot is written whenever one is due. */
 const SMALL_SNAPSHOT = 10_000
 
+/** At least so many characters are between two snapshots, as a part of the journal. In memory, each has a list of all messages. */
+const MOST_SNAPSHOTS = 16
+
 /**
  * What a {@link Recorder} writes besides the responses. In addition to the snapshots that the options set, one is due when a batch with held
  * calls becomes outstanding, when a call of a batch continues outside, and after decisions of which the records do not say what they led to. A turn that is resumed from it continues
@@ -25,9 +28,9 @@ const SMALL_SNAPSHOT = 10_000
  */
 export interface RecorderOptions {
   /**
-   * Number of records after which a snapshot is due. A large snapshot is delayed until as many characters were written as the
-   * last one has, so that the size of all snapshots stays in proportion to the rest. Default 0: never, because they double a journal and resuming
-   * it becomes about a sixth faster.
+   * Number of records after which a snapshot is due. It has only what was added since the one before, and is delayed until the journal has grown by a
+   * sixteenth, so that the size of all snapshots stays in proportion to the rest. While a model call is outstanding, whose request
+   * has the whole transcript, twice as many records are waited for. Default 0: never, because they make a journal two thirds longer or more.
    */
   readonly snapshotEveryRecords?: number
   /** Number of characters of records after which a snapshot is due, with the same delay. Default 0: never. */
@@ -55,6 +58,8 @@ export class Recorder {
   #records = 0
   #chars = 0
   #snapshotChars = 0
+  /** Characters of the journal. */
+  #length = 0
   #ended = false
   /** What the last snapshot has of held calls. */
   #held = new HeldSnapshot()
@@ -117,6 +122,7 @@ export class Recorder {
   static resume(journal: Journal, options: RecorderOptions = {}): Recorder {
     const recorder = new Recorder(new JournalWriter(journal, options.maxLineChars), options, journal.header.base)
     const last = lastSnapshot(journal.entries)
+    recorder.#length = journal.length
     recorder.#snapshotChars = (journal.entries[last]?.end ?? 0) - (journal.entries[last - 1]?.end ?? 0)
     recorder.#snapshots = new SnapshotLines(journal.entries[last]?.record)
     recorder.#held = HeldSnapshot.of(journal.entries.slice(Math.max(0, last)).map(({ record }) => record))
@@ -226,12 +232,21 @@ export class Recorder {
     this.handOut(machine)
     if (this.#isTorn) return ""
     if (this.#held.isDue(machine.turn)) return this.#snapshot(machine, true)
+    return this.#isDue(machine) ? this.#snapshot(machine, true) : ""
+  }
+
+  #isDue({ turn }: TurnMachine): boolean {
     const { snapshotEveryRecords, snapshotEveryChars } = this.#options
-    if (this.#snapshotChars > SMALL_SNAPSHOT && this.#chars < this.#snapshotChars) return ""
-    // The request of an outstanding model call would repeat the history, which a later snapshot leaves out.
-    if (this.#base !== undefined && machine.turn.position.state.type === "waiting_llm") return ""
-    const due = (snapshotEveryRecords > 0 && this.#records >= snapshotEveryRecords) || (snapshotEveryChars > 0 && this.#chars >= snapshotEveryChars)
-    return due ? this.snapshot(machine) : ""
+    const isAsking = turn.position.state.type === "waiting_llm"
+    // A later snapshot of the thread's turn leaves the history out.
+    if (isAsking && this.#base !== undefined) return false
+    if (this.#snapshotChars > SMALL_SNAPSHOT && this.#chars < this.#snapshotChars) return false
+    const isLong = this.#length > SMALL_SNAPSHOT
+    // The request of a model call repeats the history. A turn that only asks its model has a snapshot in the end.
+    const factor = isAsking && isLong ? 2 : 1
+    if (isLong && this.#chars < (factor * this.#length) / MOST_SNAPSHOTS) return false
+    if (snapshotEveryChars > 0 && this.#chars >= snapshotEveryChars) return true
+    return snapshotEveryRecords > 0 && this.#records >= factor * snapshotEveryRecords
   }
 
   /** Returns a snapshot if one is due because calls are held or continue outside, else "". A host may call it at any time, also between two polls. */
@@ -276,6 +291,7 @@ export class Recorder {
   #line(record: JournalRecord, effectFingerprint?: string): string {
     if (this.#ended) throw journalEnded()
     const line = this.#writer.line(record, effectFingerprint)
+    this.#length += line.length
     this.#isTorn = false
     return line
   }

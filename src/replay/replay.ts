@@ -10,7 +10,7 @@ import { trustingConfig } from "./config.ts"
 import { changesOnResume, changesRequests, configurationChanges, REQUEST_KEYS, type RequestKey } from "./configuration-changes.ts"
 import { digest } from "./digest.ts"
 import { all, beginAt, drain, type EffectCheck, fold, Notifications, none, underDriver } from "./fold.ts"
-import { type Journal, type JournalEntry, lastSnapshot } from "./journal.ts"
+import { type Journal, type JournalEntry, lastOfType, lastSnapshot } from "./journal.ts"
 import { lastSection, type Section, sectionsOf } from "./sections.ts"
 
 /** Options of {@link replay}. */
@@ -189,9 +189,7 @@ function withSettings(turn: Turn, { config: recorded }: Section, config: Complet
 }
 
 function lastModelCall(entries: readonly JournalEntry[]): JournalEntry | undefined {
-  let index = entries.length - 1
-  while (index >= 0 && entries[index]?.record.type !== "llm_complete") index -= 1
-  return entries[index]
+  return entries[lastOfType(entries, "llm_complete")]
 }
 
 /** @throws {ReplayDivergence} `configuration_differs` */

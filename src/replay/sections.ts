@@ -1,4 +1,5 @@
 import type { JournalHeader, JournalRecord } from "../wire/journal.ts"
+import { recordType } from "./deferred.ts"
 
 interface Entry {
   readonly number: number
@@ -24,7 +25,7 @@ export interface Section extends Pick<JournalHeader, "driver" | "config"> {
 /** Returns the sections of a journal: one, and one more for each `reconfigured` record that has its snapshot. */
 export function sectionsOf({ header, entries }: Recorded): readonly [Section, ...Section[]] {
   const [, ...later] = splitPoints(entries)
-  const first = header.dropped === undefined ? -1 : entries.findIndex(({ record }) => record.type === "snapshot")
+  const first = header.dropped === undefined ? -1 : entries.findIndex((entry) => recordType(entry) === "snapshot")
   const { driver, config } = header
   const sections: [Section, ...Section[]] = [{ record: 1, driver, config, first, end: later[0] ?? entries.length }]
   for (const [place, index] of later.entries()) {
@@ -39,7 +40,7 @@ export function sectionsOf({ header, entries }: Recorded): readonly [Section, ..
 function splitPoints(entries: readonly Entry[]): readonly number[] {
   const points = [0]
   for (let index = 0; index + 1 < entries.length; index += 1)
-    if (entries[index]?.record.type === "reconfigured" && entries[index + 1]?.record.type === "snapshot") points.push(index)
+    if (recordType(entries[index] as Entry) === "reconfigured" && recordType(entries[index + 1] as Entry) === "snapshot") points.push(index)
   return points
 }
 

@@ -3,6 +3,7 @@ import { journalValidation } from "../../src/checks/records.ts"
 import { JournalError } from "../../src/errors.ts"
 import { compacted, type Journal, type JournalMigrations, JournalWriter, journalLines, readJournal } from "../../src/replay/journal.ts"
 import { Recorder } from "../../src/replay/recorder.ts"
+import { SnapshotLines } from "../../src/replay/snapshot-lines.ts"
 import type { JournalRecord } from "../../src/schemas/journal.ts"
 import { CONFIG, recordTurn } from "./support.ts"
 
@@ -196,9 +197,12 @@ describe("a journal of an older version", () => {
     const { header, entries } = readJournal(whole)
     const { turnId, ...rest } = header
     const writer = new JournalWriter<object>()
+    const snapshots = new SnapshotLines()
     let old = writer.line({ ...rest, version, id: turnId })
-    for (const { record, fingerprint } of entries)
-      old += writer.line(version === 0 && record.type === "checkpoint_delivery" ? { ...record, type: "delivered" } : record, fingerprint)
+    for (const { record, fingerprint } of entries) {
+      old += writer.line(version === 0 && record.type === "checkpoint_delivery" ? { ...record, type: "delivered" } : snapshots.short(record), fingerprint)
+      snapshots.note(record)
+    }
     return old
   }
   const migrations: JournalMigrations = {

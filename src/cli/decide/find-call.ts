@@ -1,4 +1,4 @@
-import { journalValidation } from "../../checks/records.ts"
+import { journalLineValidation } from "../../checks/records.ts"
 import { readJournalParts } from "../../hosts/journal/parts.ts"
 import type { JournalStore } from "../../hosts/journal/store.ts"
 import type { ExternalCall, HeldCall } from "../../wire/approval.ts"
@@ -106,7 +106,7 @@ async function decidedCalls({ store, goal, isFile, path }: ApprovalPlace, turns:
   const found: FoundCall[] = []
   for (const name of names) {
     const parts = await store.read(name)
-    const { journal } = parts === undefined ? { journal: undefined } : await readJournalParts(parts, journalValidation)
+    const { journal } = parts === undefined ? { journal: undefined } : await readJournalParts(parts, journalLineValidation)
     for (const { record } of journal?.entries ?? []) {
       if (record.type !== "tool_decisions") continue
       for (const { requestId, digest } of record.decisions)

@@ -1,6 +1,6 @@
 import { stat } from "node:fs/promises"
 import { join } from "node:path"
-import { journalValidation } from "../../checks/records.ts"
+import { journalLineValidation } from "../../checks/records.ts"
 import { readGoal } from "../../drivers/goal/history.ts"
 import { goalChanges } from "../../drivers/goal/thread.ts"
 import { readJournalParts } from "../../hosts/journal/parts.ts"
@@ -189,7 +189,7 @@ class Watch {
     for (let number = Math.max(1, this.#turn); number <= turns; number += 1) {
       const turnId = `${threadId}.${number}`
       const parts = await this.#folder.store.read(turnId)
-      const { journal } = parts === undefined ? { journal: undefined } : await readJournalParts(parts, journalValidation)
+      const { journal } = parts === undefined ? { journal: undefined } : await readJournalParts(parts, journalLineValidation)
       if (number > this.#turn) {
         before(number)
         const turn: ThreadTurn =

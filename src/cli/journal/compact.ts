@@ -1,5 +1,5 @@
 import { realpath } from "node:fs/promises"
-import { journalValidation } from "../../checks/records.ts"
+import { journalLineValidation } from "../../checks/records.ts"
 import { JournalError } from "../../errors.ts"
 import { inChunks, readJournalParts } from "../../hosts/journal/parts.ts"
 import { JournalStoreError, type StoredJournal } from "../../hosts/journal/store.ts"
@@ -45,7 +45,7 @@ export async function compactJournal(args: readonly string[], io: Io): Promise<n
 }
 
 async function compact(stored: StoredJournal, { name, bytes }: GivenJournal): Promise<string> {
-  const { journal } = await readJournalParts(stored.read(), journalValidation)
+  const { journal } = await readJournalParts(stored.read(), journalLineValidation)
   // It was read before, so another process has just emptied it.
   if (journal === undefined) throw new CliError(`${name} was changed by another process. Try again.`)
   const short = compactedJournal(journal)

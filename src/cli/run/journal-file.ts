@@ -1,9 +1,8 @@
 import { lstat, open, stat } from "node:fs/promises"
 import { hostname } from "node:os"
 import { basename, dirname } from "node:path"
-import { journalValidation } from "../../checks/records.ts"
 import { JournalError } from "../../errors.ts"
-import { firstChars } from "../../hosts/journal/parts.ts"
+import { firstChars, journalReader } from "../../hosts/journal/parts.ts"
 import { readHistory } from "../../hosts/journal/read-journal.ts"
 import type { JournalOwner, JournalStoreError } from "../../hosts/journal/store.ts"
 import { errorCode, fileReason } from "../../hosts/node/file-error.ts"
@@ -106,12 +105,12 @@ export async function checkLock(path: string): Promise<void> {
 export async function parseJournal(file: TextFile): Promise<JournalFile> {
   const sizes = new LineSizes()
   try {
-    const reader = new JournalReader(journalValidation)
+    const reader = journalReader()
     for await (const part of file.parts((bytes) => sizes.push(bytes))) reader.push(part)
     return { journal: reader.end(), damage: undefined, bytes: file.bytes, ...sizes.sizes }
   } catch (error) {
     if (!(error instanceof JournalError) || error.intactLength === 0) throw error
-    const reader = new JournalReader(journalValidation)
+    const reader = journalReader()
     for await (const part of firstChars(file.parts(), error.intactLength)) reader.push(part)
     return { journal: reader.end(), damage: error, bytes: file.bytes, ...sizes.sizes }
   }

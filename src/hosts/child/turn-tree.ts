@@ -1,9 +1,8 @@
-import { journalValidation } from "../../checks/records.ts"
 import { addUsage } from "../../machine/limits.ts"
-import { JournalReader } from "../../replay/journal.ts"
 import type { Outcome } from "../../wire/event.ts"
 import type { JournalHeader, JournalParent } from "../../wire/journal.ts"
 import type { TokenUsage } from "../../wire/usage.ts"
+import { journalReader } from "../journal/parts.ts"
 import type { JournalStore } from "../journal/store.ts"
 import { childrenPrefix } from "../run/child-place.ts"
 import { callKey, UsageCount } from "./turn-usage.ts"
@@ -74,7 +73,7 @@ export interface ReadTurn extends Pick<TurnNode, "turnId" | "parent" | "outcome"
 export async function readTurn(store: Pick<JournalStore, "read">, name: string): Promise<ReadTurn | undefined> {
   const parts = await store.read(name)
   if (parts === undefined) return undefined
-  const reader = new JournalReader(journalValidation)
+  const reader = journalReader()
   const count = new UsageCount()
   let outcome: Outcome | undefined
   let firstOpen = 0
@@ -108,7 +107,7 @@ export async function readTurn(store: Pick<JournalStore, "read">, name: string):
 
 /** Reads the header of a journal, and no more than it has to; `undefined`: there is no whole one. @throws as {@link turnTree} */
 export async function readHeader(store: Pick<JournalStore, "read">, name: string): Promise<JournalHeader | undefined> {
-  const reader = new JournalReader(journalValidation)
+  const reader = journalReader()
   for await (const part of (await store.read(name)) ?? []) {
     reader.push(part)
     if (reader.header !== undefined) return reader.header

@@ -9,7 +9,7 @@ import type { Host, RunLoop, RunOptions, Suspended, SuspendOptions } from "../ho
 import { runTurn } from "../run/run-turn.ts"
 import { lastLine } from "./parts.ts"
 import { END } from "./pending-approvals.ts"
-import { readTurnJournal } from "./read-journal.ts"
+import { readToResume } from "./read-journal.ts"
 import type { JournalStore } from "./store.ts"
 import { type BeginOptions, TurnJournal, type TurnJournalOptions } from "./turn-journal.ts"
 
@@ -97,6 +97,6 @@ function checkKeys(what: string, given: object, known: readonly string[]): void 
 async function readEnded(store: JournalStore, name: string): Promise<Journal | undefined> {
   const found = await store.read(name)
   if (found === undefined || !END.test(await lastLine(found))) return undefined
-  const journal = await readTurnJournal(store, name)
+  const journal = await readToResume(store, name)
   return journal?.entries.at(-1)?.record.type === "end" ? journal : undefined
 }

@@ -1,5 +1,6 @@
+import { journalLineValidation } from "../../checks/records.ts"
+import { type Journal, JournalReader, type JournalReaderOptions, type JournalValidation } from "../../replay/journal.ts"
 import { encodeAscii } from "./encode-ascii.ts"
-import { type Journal, JournalReader, type JournalValidation } from "../../replay/journal.ts"
 
 /** Joins the parts of a text that is known to be short. */
 export async function textOf(parts: AsyncIterable<string> | undefined): Promise<string> {
@@ -8,12 +9,18 @@ export async function textOf(parts: AsyncIterable<string> | undefined): Promise<
   return text
 }
 
+/** A reader of journals as fast as the platform allows, which checks every record. */
+export function journalReader(): JournalReader {
+  return new JournalReader(journalLineValidation, undefined, { encode: encodeAscii })
+}
+
 /** Reads a journal from the parts of its text. `journal` is `undefined` if it is empty or ends in its first line. */
 export async function readJournalParts(
   parts: AsyncIterable<string>,
   validation?: JournalValidation,
+  options: Pick<JournalReaderOptions, "defersRecords"> = {},
 ): Promise<{ readonly journal: Journal | undefined; readonly length: number }> {
-  const reader = new JournalReader(validation, undefined, encodeAscii)
+  const reader = new JournalReader(validation, undefined, { encode: encodeAscii, ...options })
   for await (const part of parts) reader.push(part)
   return { journal: reader.isUnfinishedHeader ? undefined : reader.end(), length: reader.length }
 }

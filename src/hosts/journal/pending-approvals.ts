@@ -1,11 +1,9 @@
-import { journalValidation } from "../../checks/records.ts"
 import { JournalError, TurnError } from "../../errors.ts"
 import { undecidedCalls } from "../../machine/held.ts"
-import { JournalReader } from "../../replay/journal.ts"
 import { batchAfter, type OpenBatch } from "../../replay/open-batch.ts"
 import type { ExternalCall, HeldCall } from "../../wire/approval.ts"
 import type { JournalHeader, JournalParent } from "../../wire/journal.ts"
-import { lastLine } from "./parts.ts"
+import { journalReader, lastLine } from "./parts.ts"
 import type { JournalStore, ListOptions } from "./store.ts"
 
 /** An open turn with calls that wait for a person, or that continue outside. */
@@ -88,7 +86,7 @@ interface FoundBatch {
 
 /** The batch that a journal ends in. `undefined`: the text is not a journal, or has no records. @throws {JournalError} it is damaged */
 async function openBatchIn(parts: AsyncIterable<string>): Promise<FoundBatch | undefined> {
-  const reader = new JournalReader(journalValidation)
+  const reader = journalReader()
   let batch: OpenBatch | undefined
   let beginning = ""
   try {

@@ -1,4 +1,4 @@
-import { journalValidation } from "../../checks/records.ts"
+import { journalLineValidation } from "../../checks/records.ts"
 import { JournalError } from "../../errors.ts"
 import { missingLog, withHistory } from "../../replay/base.ts"
 import type { Journal, LogHistory } from "../../replay/journal.ts"
@@ -15,9 +15,18 @@ import type { JournalStore } from "./store.ts"
  * @throws {JournalStoreError} `invalid_name`, `unavailable`
  */
 export async function readTurnJournal(store: Pick<JournalStore, "read">, name: string): Promise<Journal | undefined> {
+  return readJournalOf(store, name, false)
+}
+
+/** {@link readTurnJournal} for resuming the turn: most records before its last snapshot are parsed and checked when they are read. */
+export async function readToResume(store: Pick<JournalStore, "read">, name: string): Promise<Journal | undefined> {
+  return readJournalOf(store, name, true)
+}
+
+async function readJournalOf(store: Pick<JournalStore, "read">, name: string, defersRecords: boolean): Promise<Journal | undefined> {
   const parts = await store.read(name)
   if (parts === undefined) return undefined
-  const { journal } = await readJournalParts(parts, journalValidation)
+  const { journal } = await readJournalParts(parts, journalLineValidation, { defersRecords })
   return (await readHistory(store, name, journal)).recorded
 }
 

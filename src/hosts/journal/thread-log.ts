@@ -302,8 +302,7 @@ export function logReader(
       onRecord(record, { records, checksum: line.checksum })
     },
     MAX_LINE_CHARS,
-    encodeAscii,
-    after.checksum,
+    { encode: encodeAscii, checksum: after.checksum },
   )
 }
 

@@ -1,4 +1,4 @@
-import { journalValidation } from "../../checks/records.ts"
+import { journalLineValidation, journalValidation } from "../../checks/records.ts"
 import { wireValidation } from "../../checks/validation.ts"
 import { JournalError, ProtocolError } from "../../errors.ts"
 import { copyOf, type Json } from "../../json.ts"
@@ -7,6 +7,7 @@ import { begin, type HostCommand } from "../../machine/step.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import { afterHistory, shortCheckpoint, withHistory } from "../../replay/base.ts"
 import { configDigests, trustingConfig } from "../../replay/config.ts"
+import { isDeferred } from "../../replay/deferred.ts"
 import { compactedJournal, type Journal, type JournalEntry, JournalReader, journalLines, type LogHistory, readJournal } from "../../replay/journal.ts"
 import { journalEnded, Recorder, type RecorderOptions } from "../../replay/recorder.ts"
 import { type ResumeOptions, resumeTurn } from "../../replay/replay.ts"
@@ -107,6 +108,7 @@ export class TurnJournal implements TurnLog {
     this.#historyFault = fault
     this.#outside = this.#takeOutside()
     for (const entry of recorded?.entries ?? []) {
+      if (isDeferred(entry)) continue
       this.#outside.note(entry.record)
       if (entry.record.type === "traced") this.#traced = entry
     }
@@ -129,7 +131,7 @@ export class TurnJournal implements TurnLog {
   static async open(store: JournalStore, name: string, options: TurnJournalOptions = {}): Promise<TurnJournal> {
     const stored = await store.open(name, options)
     try {
-      const { journal, length } = await readJournalParts(stored.read(), journalValidation)
+      const { journal, length } = await readJournalParts(stored.read(), journalLineValidation, { defersRecords: true })
       if (journal?.migratedFrom !== undefined) await stored.replace(inChunks(journalLines(journal)))
       else if (journal === undefined && length > 0) await stored.replace("")
       else if (journal !== undefined && journal.droppedLength > 0) await stored.replace(firstChars(stored.read(), journal.length))
@@ -227,7 +229,8 @@ export class TurnJournal implements TurnLog {
     this.#chars = journal.length
     this.#ended = isEnded
     for (const entry of entries)
-      if (entry.record.type === "call_started") this.#startedCalls.set(callKey(entry.record.effectId, entry.record.callId), entry)
+      if (!isDeferred(entry) && entry.record.type === "call_started")
+        this.#startedCalls.set(callKey(entry.record.effectId, entry.record.callId), entry)
     await this.#append(opening)
     return machine
   }

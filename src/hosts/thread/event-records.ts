@@ -1,13 +1,13 @@
-import { journalValidation } from "../../checks/records.ts"
 import { JournalError } from "../../errors.ts"
 import type { Turn } from "../../machine/turn.ts"
-import { JournalReader, type LineReader } from "../../replay/journal.ts"
+import type { JournalReader, LineReader } from "../../replay/journal.ts"
 import { beyondEnd, cursorOf, cursorTag, includes, isKnown, joined, positionOf, START, type ThreadPosition } from "../../replay/thread-cursor.ts"
 import { type ConfigOfTurn, type PlacedEvent, ThreadEventFold } from "../../replay/thread-events.ts"
 import type { ThreadRecord } from "../../schemas/thread.ts"
 import type { ThreadTurnBegun } from "../../wire/thread.ts"
 import type { DurableThreadEvent } from "../../wire/thread-event.ts"
 import { LogLines } from "../journal/log-lines.ts"
+import { journalReader } from "../journal/parts.ts"
 import type { JournalStore } from "../journal/store.ts"
 import { type LogTail, logReader, type ThreadLog } from "../journal/thread-log.ts"
 import { logName } from "../journal/thread-names.ts"
@@ -166,7 +166,7 @@ export class EventRecords {
   }
 
   #openJournal(): void {
-    this.#journal = new JournalReader(journalValidation)
+    this.#journal = journalReader()
     this.#hasHeader = false
   }
 

@@ -1,4 +1,4 @@
-import { journalValidation } from "../../checks/records.ts"
+import { journalLineValidation } from "../../checks/records.ts"
 import { wireValidation } from "../../checks/validation.ts"
 import { readGoal } from "../../drivers/goal/history.ts"
 import type { Json } from "../../json.ts"
@@ -54,7 +54,7 @@ export async function snapshotThread(
   const { turn } = log
   const openTurn = turn && { turnId: turn.turnId, origin: turn.origin, startedAt: turn.at }
   const parts = openTurn === undefined || options === undefined ? undefined : await store.read(openTurn.turnId)
-  const { journal } = parts === undefined ? { journal: undefined } : await readJournalParts(parts, journalValidation)
+  const { journal } = parts === undefined ? { journal: undefined } : await readJournalParts(parts, journalLineValidation)
   let { history, commands, undelivered: messages } = log
   let queue = log.queue.waiting
   if (openTurn !== undefined && options !== undefined && journal !== undefined) {

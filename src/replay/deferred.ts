@@ -1,0 +1,147 @@
+import type { TurnCheckpoint } from "../wire/checkpoint.ts"
+import type { JournalRecord } from "../wire/journal.ts"
+import type { JournalEntry } from "./journal.ts"
+
+/**
+ * Records of a journal that are not parsed before somebody reads them. Resuming a turn needs its last snapshot and what follows it. Of the lines before
+ * it, the checksums are verified, and these records are left as text.
+ */
+
+/** A line whose checksum was verified. */
+export interface UnreadLine {
+  readonly number: number
+  /** The type that the record begins with. */
+  readonly type: string
+  readonly text: string
+  readonly fingerprint: string | undefined
+  /** Where the line begins and ends in the whole text, in characters. */
+  readonly position: number
+  readonly end: number
+}
+
+/** Parses and checks the record of a line. Throws what reading the line at once would have thrown. */
+export type ReadRecord = (line: UnreadLine) => JournalRecord
+
+/** Where the record begins on its line, and its type: `["01234567",{"type":"`. */
+const RECORD_AT = 12
+const TYPE_AT = 21
+const FINGERPRINT = /^,"([0-9a-f]{16})"\]$/
+const FINGERPRINT_LENGTH = 20
+
+/** The types that say nothing that a turn after a later snapshot needs. */
+const DEFERRED: ReadonlySet<string> = new Set(["llm_complete", "tool_results", "exec_result", "checkpoint_delivery", "effect", "snapshot"])
+
+/**
+ * What the line of a record that can be deferred shows without being parsed; `undefined`: parse it now. `text`: the line without its newline. A line that is
+ * not written as a {@link JournalWriter} writes it is not deferred.
+ */
+export function shownOnLine(text: string): Pick<UnreadLine, "type" | "fingerprint"> | undefined {
+  if (!text.startsWith('{"type":"', RECORD_AT)) return undefined
+  const type = text.slice(TYPE_AT, text.indexOf('"', TYPE_AT))
+  if (!DEFERRED.has(type)) return undefined
+  if (text.endsWith("}]")) return { type, fingerprint: undefined }
+  const [, fingerprint] = FINGERPRINT.exec(text.slice(-FINGERPRINT_LENGTH)) ?? []
+  return fingerprint === undefined ? undefined : { type, fingerprint }
+}
+
+/** An entry whose record is parsed when it is first read. To JSON and spread, it is an entry like any other. */
+export function deferredEntry(line: UnreadLine, read: ReadRecord): JournalEntry {
+  const { number, fingerprint, end } = line
+  const entry = { number, fingerprint, end }
+  Object.defineProperty(entry, "record", Deferred.RECORD)
+  new Deferred(entry, line, read)
+  return entry as JournalEntry & typeof entry
+}
+
+/** The type of the record of an entry, which is not parsed for it. */
+export function recordType(entry: Pick<JournalEntry, "record">): string {
+  return Deferred.of(entry)?.type ?? entry.record.type
+}
+
+/** Whether the record of an entry is left as text, because nothing that a resumed turn needs is in it. */
+export function isDeferred(entry: Pick<JournalEntry, "record">): boolean {
+  return Deferred.of(entry) !== undefined
+}
+
+const NO_MESSAGES: TurnCheckpoint["messages"] = []
+const NO_EVENTS: TurnCheckpoint["events"] = []
+
+/** The snapshots of a journal in their order, of which some are not parsed. */
+export class UnreadSnapshots {
+  /** The snapshot before each one that is not parsed, by its number. */
+  readonly #before = new Map<number, JournalEntry | UnreadLine>()
+  #last: JournalEntry | UnreadLine | undefined
+
+  /** `last`: the snapshot before the first entry. */
+  constructor(last?: JournalEntry) {
+    this.#last = last
+  }
+
+  /** Notes the next entry of the journal. */
+  note(entry: JournalEntry | UnreadLine): void {
+    if (("text" in entry ? entry.type : entry.record.type) !== "snapshot") return
+    if (this.#last !== undefined) this.#before.set(entry.number, this.#last)
+    this.#last = entry
+  }
+
+  /**
+   * The record of a line, in full. The snapshots that one continues are joined at once: joining each with the one before it would copy the
+   * first messages as often as there are snapshots. `undefined`: it continues a snapshot that the journal does not have.
+   */
+  whole(line: UnreadLine, read: ReadRecord): JournalRecord | undefined {
+    const record = read(line)
+    if (record.type !== "snapshot" || record.continues !== true) return record
+    const checkpoints = [record.checkpoint]
+    let at: JournalEntry | UnreadLine | undefined = line
+    for (let isWhole = false; !isWhole; ) {
+      at = this.#before.get(at.number)
+      if (at === undefined) return undefined
+      const before: JournalRecord = "text" in at ? read(at) : at.record
+      if (before.type !== "snapshot") return undefined
+      checkpoints.unshift(before.checkpoint)
+      isWhole = !("text" in at) || before.continues !== true
+    }
+    // `concat` copies memory.
+    const messages = NO_MESSAGES.concat(...checkpoints.map((checkpoint) => checkpoint.messages))
+    const events = NO_EVENTS.concat(...checkpoints.map((checkpoint) => checkpoint.events))
+    return { ...record, checkpoint: { ...record.checkpoint, messages, events } }
+  }
+}
+
+/** Stamps a private field on an object that is not its instance, by returning that object from the base constructor. */
+class Given {
+  constructor(target: object) {
+    // biome-ignore lint/correctness/noConstructorReturn: it is what this class is for
+    return target
+  }
+}
+
+class Deferred extends Given {
+  #line: UnreadLine | undefined
+  readonly #read: ReadRecord
+  #record: JournalRecord | undefined
+
+  constructor(target: object, line: UnreadLine, read: ReadRecord) {
+    super(target)
+    this.#line = line
+    this.#read = read
+  }
+
+  /** The line of an entry whose record was not read yet. */
+  static of(target: object): UnreadLine | undefined {
+    return #line in target ? target.#line : undefined
+  }
+
+  /** One getter for all entries: each would have a shape of its own otherwise. */
+  static readonly RECORD: PropertyDescriptor & ThisType<Deferred> = {
+    enumerable: true,
+    configurable: true,
+    get() {
+      if (this.#line !== undefined) {
+        this.#record = this.#read(this.#line)
+        this.#line = undefined
+      }
+      return this.#record
+    },
+  }
+}
