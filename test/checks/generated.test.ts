@@ -5,7 +5,7 @@ import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import * as z from "zod"
 import { generatedFiles } from "../../scripts/generate-checks.ts"
-import { parseRecord, read } from "../../src/checks/checking.ts"
+import { parseLine, parseRecord, read } from "../../src/checks/checking.ts"
 import * as judge from "../../src/checks/generated/judge.ts"
 import * as records from "../../src/checks/generated/records.ts"
 import * as turn from "../../src/checks/generated/turn.ts"
@@ -84,6 +84,15 @@ function refusedKey(ours: Check, value: unknown): string | undefined {
   }
 }
 
+/** A value as it is read from a file; null, if it has no JSON text. */
+function throughJson(value: unknown): unknown {
+  try {
+    return JSON.parse(JSON.stringify(value))
+  } catch {
+    return null
+  }
+}
+
 /** The path of the first own key of an object that its copy does not have. Free JSON is in the copy by reference. A list has only its items. */
 function unknownIn(value: unknown, copy: unknown): string | undefined {
   if (value === copy || typeof value !== "object" || value === null) return undefined
@@ -147,6 +156,34 @@ describe("the generated checks", () => {
     const results = Object.assign([], { length: 2 ** 32 - 1 })
     const result = read(turn.response, { type: "tool_results", id: 1, results })
     expect(result).toMatchObject({ ok: false, issues: { length: MOST_ISSUES } })
+  })
+
+  test.each([
+    ["journal record", records.journalRecord, JournalRecord],
+    ["thread record", records.threadRecord, ThreadRecord],
+  ] as const)("refuse of parsed JSON what they refuse of any value: %s", SLOW, (what, ours, schema) => {
+    const said = (act: () => unknown): unknown => {
+      try {
+        act()
+        return "accepted"
+      } catch (error) {
+        return (error as SchemaError).message
+      }
+    }
+    const agree = (value: unknown): void => {
+      const parsed = throughJson(value)
+      expect(said(() => expect(parseLine(ours, parsed, what)).toBe(parsed))).toBe(said(() => parseRecord(ours, parsed, what)))
+    }
+    check(500, fc.property(valid(schema), agree))
+    check(
+      1_000,
+      fc.property(changed(schema), ({ value }) => agree(value)),
+    )
+    // JSON.parse makes a key of that name.
+    for (const text of ['{"type":"opened","__proto__":1}', '{"type":"opened","at":1,"__proto__":{"at":1}}', '{"type":"opened","toString":1}']) {
+      const value: unknown = JSON.parse(text)
+      expect(said(() => parseLine(records.journalRecord, value, what))).toContain("unknown key")
+    }
   })
 
   test("a line that is valid is returned itself, and one with an unknown key is refused", () => {

@@ -200,7 +200,10 @@ describe("a journal of an older version", () => {
     const snapshots = new SnapshotLines()
     let old = writer.line({ ...rest, version, id: turnId })
     for (const { record, fingerprint } of entries) {
-      old += writer.line(version === 0 && record.type === "checkpoint_delivery" ? { ...record, type: "delivered" } : snapshots.short(record), fingerprint)
+      old += writer.line(
+        version === 0 && record.type === "checkpoint_delivery" ? { ...record, type: "delivered" } : snapshots.short(record),
+        fingerprint,
+      )
       snapshots.note(record)
     }
     return old

@@ -1,0 +1,177 @@
+import fc from "fast-check"
+import { describe, expect, test } from "vitest"
+import { journalLineValidation, journalValidation } from "../../src/checks/records.ts"
+import { memoryJournalStore } from "../../src/hosts/journal/memory.ts"
+import { readTurnJournal } from "../../src/hosts/journal/read-journal.ts"
+import { TurnJournal } from "../../src/hosts/journal/turn-journal.ts"
+import { isDeferred, recordType } from "../../src/replay/deferred.ts"
+import { Hash } from "../../src/replay/hash.ts"
+import { compacted, type Journal, JournalReader, JournalWriter, readJournal } from "../../src/replay/journal.ts"
+import { resume } from "../../src/replay/replay.ts"
+import { SnapshotLines } from "../../src/replay/snapshot-lines.ts"
+import type { JournalRecord } from "../../src/wire/journal.ts"
+import { CONFIG, recordTurn } from "./support.ts"
+
+// Two snapshots and more: the later ones have only what was added.
+const WHOLE = recordTurn(12, { snapshotEveryRecords: 4 }).text
+const LINES = WHOLE.trimEnd().split("\n")
+
+function readDeferring(text: string): Journal {
+  const reader = new JournalReader(journalLineValidation, undefined, { defersRecords: true })
+  reader.push(text)
+  return reader.end()
+}
+
+/** What reading everything gives: the entries, or the error. */
+function resultOf(read: () => Journal): unknown {
+  try {
+    const { entries, ...journal } = read()
+    return { ...journal, entries: entries.map((entry) => ({ ...entry })) }
+  } catch (error) {
+    const { code, message, record, intactLength } = error as { code: string; message: string; record: number; intactLength: number }
+    return { code, message, record, intactLength }
+  }
+}
+
+/** The text of a journal whose records were changed, with the checksums that they then have. */
+function rewritten(change: (record: JournalRecord, number: number) => object): string {
+  const { header, entries } = readJournal(WHOLE)
+  const writer = new JournalWriter<object>()
+  const snapshots = new SnapshotLines()
+  let text = writer.line(header)
+  for (const { number, record, fingerprint } of entries) {
+    text += writer.line(change(snapshots.short(record), number), fingerprint)
+    snapshots.note(record)
+  }
+  return text
+}
+
+async function storeWith(text: string): Promise<ReturnType<typeof memoryJournalStore>> {
+  const store = memoryJournalStore()
+  const stored = await store.open("t")
+  await stored.append(text)
+  await stored.close()
+  return store
+}
+
+test("the journal of these tests has snapshots that continue one before", () => {
+  const snapshots = LINES.filter((line) => line.startsWith('{"type":"snapshot"', 12))
+  expect(snapshots.length).toBeGreaterThan(2)
+  expect(snapshots.slice(1).every((line) => line.endsWith('"continues":true}]'))).toBe(true)
+})
+
+describe("a journal whose records are parsed when they are read", () => {
+  const torn = fc.nat(WHOLE.length).map((length) => WHOLE.slice(0, length))
+  const damaged = fc
+    .tuple(fc.nat(WHOLE.length - 1), fc.constantFrom("", "x", "\n", "語"))
+    .map(([at, by]) => WHOLE.slice(0, at) + by + WHOLE.slice(at + 1))
+
+  test("is what it is when it is read at once, torn, damaged or compacted", () => {
+    const texts = fc.oneof(fc.constant(WHOLE), fc.constant(compacted(readJournal(WHOLE))), torn, damaged)
+    fc.assert(
+      fc.property(texts, (text) => {
+        expect(resultOf(() => readDeferring(text))).toEqual(resultOf(() => readJournal(text, journalValidation)))
+      }),
+      { numRuns: 400 },
+    )
+  })
+
+  test("has parsed the last snapshot and what follows it, and not the answers before", () => {
+    const { entries } = readDeferring(WHOLE)
+    const last = entries.map(recordType).lastIndexOf("snapshot")
+    expect(entries.slice(0, last).filter((entry) => !isDeferred(entry))).toEqual([])
+    expect(entries.slice(last).filter(isDeferred)).toEqual([])
+    const [first] = entries
+    expect(first && isDeferred(first)).toBe(true)
+    expect(first?.record.type).toBe("llm_complete")
+    expect(first && isDeferred(first)).toBe(false)
+    expect(first?.record).toBe(first?.record)
+  })
+
+  test("has parsed everything where there is no snapshot", () => {
+    const { entries } = readDeferring(recordTurn(3).text)
+    expect(entries.filter(isDeferred)).toEqual([])
+  })
+
+  test("is resumed without reading what is before its last snapshot", () => {
+    for (let lines = 2; lines < LINES.length; lines += 1) {
+      const text = `${LINES.slice(0, lines).join("\n")}\n`
+      const journal = readDeferring(text)
+      const before = journal.entries.filter(isDeferred)
+      expect(resume(journal, CONFIG).checkpoint()).toEqual(resume(readJournal(text), CONFIG).checkpoint())
+      expect(journal.entries.filter(isDeferred)).toEqual(before)
+    }
+  })
+
+  test("gives the records that a reader takes, before and after a snapshot", () => {
+    const reader = new JournalReader(journalLineValidation, undefined, { defersRecords: true })
+    const taken = LINES.flatMap((line) => {
+      reader.push(`${line}\n`)
+      return reader.take()
+    })
+    expect(taken).toEqual(readJournal(WHOLE).entries)
+    expect(reader.end().entries).toEqual([])
+  })
+
+  test("parses a line at once that is not written as a journal is", () => {
+    const { header, entries } = readJournal(WHOLE)
+    // The type is not the first key, also of snapshots that continue one which was not parsed.
+    for (const odd of [(): boolean => true, (number: number): boolean => number % 2 === 0]) {
+      const text = rewritten(({ type, ...record }, number) => (odd(number) ? { ...record, type } : { type, ...record }))
+      const journal = readDeferring(text)
+      expect(journal.header).toEqual(header)
+      expect(journal.entries.map(({ record }) => record)).toEqual(entries.map(({ record }) => record))
+    }
+  })
+})
+
+describe("a record before the last snapshot that is not valid", () => {
+  const invalid = rewritten((record, number) => (number === 3 ? { ...record, more: 1 } : record))
+  const refused = expect.objectContaining({ name: "JournalError", code: "invalid_record", record: 3 })
+
+  test("is refused when it is read, and the turn is resumed without it", async () => {
+    const store = await storeWith(invalid)
+    const journal = await TurnJournal.open(store, "t")
+    const machine = await journal.resume(CONFIG)
+    expect(machine.done).toBe(true)
+    const entry = journal.recorded?.entries.find(({ number }) => number === 3)
+    expect(() => entry?.record).toThrow(refused)
+    // As often as it is read.
+    expect(() => entry?.record).toThrow(refused)
+    await journal.close()
+  })
+
+  test("is refused at once where the whole journal is read", async () => {
+    await expect(readTurnJournal(await storeWith(invalid), "t")).rejects.toThrow(refused)
+  })
+
+  test("after the last snapshot is refused when the journal is opened", async () => {
+    const { entries } = readJournal(WHOLE)
+    const after = entries.findLast(({ record }) => record.type === "snapshot")?.number ?? 0
+    const text = rewritten((record, number) => (number === after + 1 ? { ...record, more: 1 } : record))
+    const rejected = expect.objectContaining({ code: "invalid_record", record: after + 1 })
+    await expect(TurnJournal.open(await storeWith(text), "t")).rejects.toThrow(rejected)
+  })
+
+  test("is damaged when its checksum does not hold, wherever it is", async () => {
+    for (const line of [1, 2, LINES.length - 1]) {
+      const text = `${LINES.map((text, index) => (index === line ? text.replace('"type"', '"typo"') : text)).join("\n")}\n`
+      const rejected = expect.objectContaining({ code: "damaged_record", record: line + 1 })
+      await expect(TurnJournal.open(await storeWith(text), "t")).rejects.toThrow(rejected)
+    }
+  })
+
+  test("is damaged if it has another type than its line begins with", () => {
+    const { header, entries } = readJournal(WHOLE)
+    const writer = new JournalWriter()
+    const first = writer.line(header)
+    // JSON.parse takes the last of two keys.
+    const json = '[{"type":"llm_complete","type":"opened"}]'
+    const checksum = new Hash().text(0, writer.checksum).text(0, json, 1).short()
+    const snapshot = entries.find(({ record }) => record.type === "snapshot")?.record as JournalRecord
+    const text = `${first}["${checksum}",${json.slice(1)}\n${new JournalWriter({ checksum, lastNumber: 2 }).line(snapshot)}`
+    expect(readJournal(text).entries.map(({ record }) => record.type)).toEqual(["opened", "snapshot"])
+    const [entry] = readDeferring(text).entries
+    expect(() => entry?.record).toThrow(expect.objectContaining({ code: "damaged_record", record: 2, intactLength: first.length }))
+  })
+})
