@@ -5,12 +5,14 @@
 import { open, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { journalValidation } from "../src/checks/records.ts"
+import { journalLineValidation } from "../src/checks/records.ts"
+import { wireValidation } from "../src/checks/validation.ts"
 import { chatDriver } from "../src/drivers/chat.ts"
+import { encodeAscii } from "../src/hosts/journal/encode-ascii.ts"
 import { fileJournalStore } from "../src/hosts/node/file-journal-store.ts"
 import type { TurnConfig } from "../src/machine/config.ts"
 import { chatProjector } from "../src/projectors/chat.ts"
-import { compacted, readJournal } from "../src/replay/journal.ts"
+import { compacted, type Journal, JournalReader, readJournal } from "../src/replay/journal.ts"
 import { Recorder, type RecorderOptions } from "../src/replay/recorder.ts"
 import { replay, resume } from "../src/replay/replay.ts"
 import { verifyReplay } from "../src/replay/verify.ts"
@@ -82,6 +84,13 @@ function measureRecording(iterations: number): JournalFigures {
   }
 }
 
+/** Reads and checks a journal as a host does that resumes its turn. */
+function readToResume(text: string): Journal {
+  const reader = new JournalReader(journalLineValidation, undefined, { encode: encodeAscii, defersRecords: true })
+  reader.push(text)
+  return reader.end()
+}
+
 /** Reads and checks a journal in memory, and resumes its turn. */
 function measureReading(iterations: number): ReadFigures {
   const script = responses(iterations)
@@ -91,15 +100,16 @@ function measureReading(iterations: number): ReadFigures {
   const [unfinished, snapshots] = [cut(whole), cut(journalText(script, SNAPSHOTS))]
   const read = readJournal(whole)
   const short = compacted(readJournal(snapshots))
+  const checked: TurnConfig = { ...config, validation: wireValidation }
   const rounds = Math.max(5, Math.ceil((10_000 * factor) / iterations))
   const times = measureRounds(rounds, 1, {
     parse: () => whole.split("\n").map((line) => (line === "" ? undefined : (JSON.parse(line) as unknown))),
     fold: () => replay(read, config),
     verify: () => verifyReplay(read, config),
-    readAndVerify: () => verifyReplay(readJournal(whole, journalValidation), config),
-    resume: () => resume(readJournal(unfinished), config),
-    resumeFromSnapshot: () => resume(readJournal(snapshots), config),
-    resumeCompacted: () => resume(readJournal(short), config),
+    readAndVerify: () => verifyReplay(readJournal(whole, journalLineValidation), config),
+    resume: () => resume(readToResume(unfinished), checked),
+    resumeFromSnapshot: () => resume(readToResume(snapshots), checked),
+    resumeCompacted: () => resume(readToResume(short), checked),
   })
   return { iterations, bytes: whole.length, ...times }
 }

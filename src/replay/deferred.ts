@@ -22,26 +22,35 @@ export interface UnreadLine {
 /** Parses and checks the record of a line. Throws what reading the line at once would have thrown. */
 export type ReadRecord = (line: UnreadLine) => JournalRecord
 
-/** Where the record begins on its line, and its type: `["01234567",{"type":"`. */
-const RECORD_AT = 12
+/** Where the type of a record begins on its line: `["01234567",{"type":"`. */
 const TYPE_AT = 21
-const FINGERPRINT = /^,"([0-9a-f]{16})"\]$/
+const TYPE = '{"type":"'
+/** `,"0123456789abcdef"]` */
 const FINGERPRINT_LENGTH = 20
+const QUOTE = 0x22
 
-/** The types that say nothing that a turn after a later snapshot needs. */
-const DEFERRED: ReadonlySet<string> = new Set(["llm_complete", "tool_results", "exec_result", "checkpoint_delivery", "effect", "snapshot"])
+/** The types that say nothing that a turn after a later snapshot needs, the most frequent ones first. */
+const DEFERRED: readonly string[] = ["llm_complete", "tool_results", "checkpoint_delivery", "exec_result", "effect", "snapshot"]
 
 /**
  * What the line of a record that can be deferred shows without being parsed; `undefined`: parse it now. `text`: the line without its newline. A line that is
  * not written as a {@link JournalWriter} writes it is not deferred.
  */
 export function shownOnLine(text: string): Pick<UnreadLine, "type" | "fingerprint"> | undefined {
-  if (!text.startsWith('{"type":"', RECORD_AT)) return undefined
-  const type = text.slice(TYPE_AT, text.indexOf('"', TYPE_AT))
-  if (!DEFERRED.has(type)) return undefined
+  const type = deferredType(text)
+  if (type === undefined) return undefined
   if (text.endsWith("}]")) return { type, fingerprint: undefined }
-  const [, fingerprint] = FINGERPRINT.exec(text.slice(-FINGERPRINT_LENGTH)) ?? []
-  return fingerprint === undefined ? undefined : { type, fingerprint }
+  const fingerprint = text.slice(2 - FINGERPRINT_LENGTH, -2)
+  // A quotation mark inside would be the end of another string.
+  const isWhole = text.startsWith(',"', text.length - FINGERPRINT_LENGTH) && text.endsWith('"]') && !/["\\]/.test(fingerprint)
+  return isWhole ? { type, fingerprint } : undefined
+}
+
+function deferredType(text: string): string | undefined {
+  if (!text.startsWith(TYPE, TYPE_AT - TYPE.length)) return undefined
+  // Without a copy of it for each line.
+  for (const type of DEFERRED) if (text.startsWith(type, TYPE_AT) && text.charCodeAt(TYPE_AT + type.length) === QUOTE) return type
+  return undefined
 }
 
 /** An entry whose record is parsed when it is first read. To JSON and spread, it is an entry like any other. */
