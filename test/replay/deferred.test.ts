@@ -4,7 +4,7 @@ import { journalLineValidation, journalValidation } from "../../src/checks/recor
 import { memoryJournalStore } from "../../src/hosts/journal/memory.ts"
 import { readTurnJournal } from "../../src/hosts/journal/read-journal.ts"
 import { TurnJournal } from "../../src/hosts/journal/turn-journal.ts"
-import { isDeferred, recordType } from "../../src/replay/deferred.ts"
+import { isDeferred, recordType, shownOnLine } from "../../src/replay/deferred.ts"
 import { Hash } from "../../src/replay/hash.ts"
 import { compacted, type Journal, JournalReader, JournalWriter, readJournal } from "../../src/replay/journal.ts"
 import { resume } from "../../src/replay/replay.ts"
@@ -101,6 +101,28 @@ describe("a journal whose records are parsed when they are read", () => {
       expect(resume(journal, CONFIG).checkpoint()).toEqual(resume(readJournal(text), CONFIG).checkpoint())
       expect(journal.entries.filter(isDeferred)).toEqual(before)
     }
+  })
+
+  test("shows the type of a line and its fingerprint only where they are written as in a journal", () => {
+    const line = (rest: string): string => `["01234567",${rest}]`
+    const record = '{"type":"llm_complete","id":1}'
+    expect(shownOnLine(line(record))).toEqual({ type: "llm_complete", fingerprint: undefined })
+    expect(shownOnLine(line(`${record},"0123456789abcdef"`))).toEqual({ type: "llm_complete", fingerprint: "0123456789abcdef" })
+    // The last 20 characters of this one are `,"k":"0123456"},"y"]`.
+    expect(shownOnLine(line('{"type":"llm_complete","k":"0123456"},"y"'))).toBeUndefined()
+    for (const odd of [
+      `${record},1`,
+      `${record},"0123456789abcde"`,
+      `${record},"0123456789abcdef0"`,
+      `${record} ,"0123456789abcd\\n"`,
+      `${record},"0123456789abcdef" `,
+      ` ${record}`,
+      '{"id":1,"type":"llm_complete"}',
+      '{"type":"llm_completed","id":1}',
+      '{"type":"opened"}',
+      "null",
+    ])
+      expect(shownOnLine(line(odd)), odd).toBeUndefined()
   })
 
   test("gives the records that a reader takes, before and after a snapshot", () => {

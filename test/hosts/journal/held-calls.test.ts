@@ -302,6 +302,20 @@ describe("pending calls", () => {
     expect(JSON.stringify(machine.checkpoint())).not.toContain('"pending"')
   })
 
+  test("the same answer again is stale also after a later snapshot, before which most records are not parsed", async () => {
+    const store = memoryJournalStore()
+    const [p1] = (await held(store, { more: [parked] })) as [HeldCall]
+    await answers(store, "l1", value)
+    await decides(store, [decide(p1, { decision: "edit", args: { for: "less" } })])
+    const { journal, machine } = await resumed(store)
+    while (machine.poll() !== undefined);
+    await journal.settled(machine)
+    await journal.close()
+    expect((await records(store)).at(-1)).toBe("snapshot")
+    expect(await answers(store, "l1", value)).toEqual({ status: "stale" })
+    expect(await answers(store, "l1", { output: { status: "success", value: 4 } })).toMatchObject({ code: "call_already_answered" })
+  })
+
   test("a failure is recorded as one", async () => {
     const store = memoryJournalStore()
     await held(store, { more: [parked] })
