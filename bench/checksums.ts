@@ -5,7 +5,8 @@
 import { canonicalJson } from "../src/json.ts"
 import { digest } from "../src/replay/digest.ts"
 import { Hash } from "../src/replay/hash.ts"
-import { JournalWriter, LineReader } from "../src/replay/journal.ts"
+import { JournalWriter } from "../src/replay/journal.ts"
+import { LineReader } from "../src/replay/lines.ts"
 import type { JournalRecord } from "../src/schemas/journal.ts"
 import { measureRounds } from "./rounds.ts"
 

@@ -16,7 +16,7 @@ import { isAnswerable } from "./transitions.ts"
 import { outstandingEffect, type StateName, type Step, type Turn, type TurnState } from "./turn.ts"
 
 /**
- * {@link TurnMachine.poll} for a replay, which hands the effects to nobody: they are not frozen, which takes a fifth of a replay. What is emitted
+ * {@link TurnMachine.poll} for a replay, whose effects no host receives: they are not frozen, because that takes a sixth of a replay. What is emitted
  * again, and what the turn waits for, is frozen when a host polls it.
  */
 export let pollForReplay: (machine: TurnMachine) => Effect | undefined

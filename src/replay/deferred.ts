@@ -3,7 +3,7 @@ import type { JournalRecord } from "../wire/journal.ts"
 import type { JournalEntry } from "./journal.ts"
 
 /**
- * Records of a journal that are not parsed before somebody reads them. Resuming a turn needs its last snapshot and what follows it. Of the lines before
+ * Records of a journal that are parsed when they are first read. Resuming a turn needs its last snapshot and what follows it. Of the lines before
  * it, the checksums are verified, and these records are left as text.
  */
 

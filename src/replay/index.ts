@@ -29,6 +29,7 @@ export { digest } from "./digest.ts"
 export { differences } from "./divergence.ts"
 export { fingerprint } from "./fingerprint.ts"
 export { type ForkOptions, fork, forkLines } from "./fork.ts"
+export type { AsciiText, EncodeAscii } from "./hash.ts"
 export {
   compacted,
   compactedJournal,
@@ -37,14 +38,15 @@ export {
   type JournalEntry,
   type JournalMigrations,
   JournalReader,
+  type JournalReaderOptions,
   type JournalValidation,
   JournalWriter,
   journalLines,
   type LogHistory,
-  MAX_LINE_CHARS,
   readJournal,
   type WrittenLines,
 } from "./journal.ts"
+export { MAX_LINE_CHARS } from "./lines.ts"
 export { type JournalOutline, journalOutline, type OutlineFacts, type OutlineRow, type OutlineTotals, workedMs } from "./outline.ts"
 export { type BrokenPrefix, type PrefixBreak, type PrefixReport, prefixBreaks, type RequestPrefix, requestPrefix } from "./prefix.ts"
 export { Recorder, type RecorderOptions } from "./recorder.ts"

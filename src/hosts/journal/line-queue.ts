@@ -1,4 +1,4 @@
-import { MAX_LINE_CHARS } from "../../replay/journal.ts"
+import { MAX_LINE_CHARS } from "../../replay/lines.ts"
 import { inChunks } from "./parts.ts"
 import type { StoredJournal } from "./store.ts"
 

@@ -3,16 +3,8 @@ import { JournalError } from "../../errors.ts"
 import type { Json } from "../../json.ts"
 import { canonicalJson } from "../../json.ts"
 import { History } from "../../machine/history.ts"
-import {
-  checkRecord,
-  damagedRecord,
-  isUnfinishedHeader,
-  JournalWriter,
-  LineReader,
-  type LogHistory,
-  MAX_LINE_CHARS,
-  type RecordFormat,
-} from "../../replay/journal.ts"
+import { checkRecord, damagedRecord, isUnfinishedHeader, JournalWriter, type LogHistory, type RecordFormat } from "../../replay/journal.ts"
+import { LineReader, MAX_LINE_CHARS } from "../../replay/lines.ts"
 import { includes, START, type ThreadPosition } from "../../replay/thread-cursor.ts"
 import type { Outcome } from "../../wire/event.ts"
 import type { HistoryRecord, Message } from "../../wire/message.ts"

@@ -1,6 +1,7 @@
 import { JournalError } from "../../errors.ts"
 import type { Turn } from "../../machine/turn.ts"
-import type { JournalReader, LineReader } from "../../replay/journal.ts"
+import type { JournalReader } from "../../replay/journal.ts"
+import type { LineReader } from "../../replay/lines.ts"
 import { beyondEnd, cursorOf, cursorTag, includes, isKnown, joined, positionOf, START, type ThreadPosition } from "../../replay/thread-cursor.ts"
 import { type ConfigOfTurn, type PlacedEvent, ThreadEventFold } from "../../replay/thread-events.ts"
 import type { ThreadRecord } from "../../schemas/thread.ts"
