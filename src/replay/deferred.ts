@@ -88,7 +88,7 @@ export class UnreadSnapshots {
 
   /** Notes the next entry of the journal. */
   note(entry: JournalEntry | UnreadLine): void {
-    if (("text" in entry ? entry.type : entry.record.type) !== "snapshot") return
+    if (("text" in entry ? entry.type : recordType(entry)) !== "snapshot") return
     if (this.#last !== undefined) this.#before.set(entry.number, this.#last)
     this.#last = entry
   }

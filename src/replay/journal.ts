@@ -151,7 +151,11 @@ export interface JournalReaderOptions {
    * from {@link JournalReader.end} on. Reading one may then throw `invalid_record`. Default false.
    */
   readonly defersRecords?: boolean
+  /** How many characters after the last snapshot are left as text until {@link JournalReader.end} at most. Default 16,777,216. */
+  readonly mostUnreadChars?: number
 }
+
+const MOST_UNREAD_CHARS = 2 ** 24
 
 /** A record that was read, or its line. */
 type ReadEntry = JournalEntry | UnreadLine
@@ -174,6 +178,9 @@ export class JournalReader {
   /** Whether the beginning of the turn is known. Without its snapshot, a compacted journal is lost. */
   #hasBeginning = true
   readonly #snapshots = new SnapshotLines()
+  readonly #mostUnreadChars: number
+  /** Characters of the lines after the last snapshot that are not parsed yet. */
+  #unreadChars = 0
   /** The last snapshot that was taken. */
   #taken: JournalEntry | undefined
   /** Whether a call continued outside. What is known of it is needed at any time. */
@@ -182,7 +189,8 @@ export class JournalReader {
   /** @param validation checks every record. Absent: records are trusted to have their declared types */
   constructor(validation?: JournalValidation, migrations: JournalMigrations = MIGRATIONS, options: JournalReaderOptions = {}) {
     this.#format = { format: FORMAT, version: VERSION, name: "journal", validation, migrations }
-    const { encode, defersRecords = false } = options
+    const { encode, defersRecords = false, mostUnreadChars = MOST_UNREAD_CHARS } = options
+    this.#mostUnreadChars = mostUnreadChars
     this.#lines = new LineReader((line, position, text) => this.#read(line, position, text), MAX_LINE_CHARS, {
       ...(encode !== undefined && { encode }),
       ...(defersRecords && { show: (text) => this.#show(text) }),
@@ -247,6 +255,8 @@ export class JournalReader {
     if (shown !== undefined) {
       this.#entries.push({ number, type: shown.type, text, fingerprint: shown.fingerprint, position, end: line.end })
       this.#count += 1
+      this.#unreadChars = shown.type === "snapshot" ? 0 : this.#unreadChars + text.length
+      if (this.#unreadChars > this.#mostUnreadChars) this.#readUnreadLines()
       this.#hasBeginning ||= shown.type === "snapshot"
       return
     }
@@ -288,10 +298,16 @@ export class JournalReader {
     })
   }
 
+  /** Reads the lines after the last snapshot: a journal without one must not be in memory both as text and as records. */
+  #readUnreadLines(): void {
+    this.#entries = [...this.#readFrom(lastOfType(this.#entries, "snapshot") + 1)]
+    this.#unreadChars = 0
+  }
+
   /** A snapshot that is parsed at once may continue one that is not. */
   #noteUnreadSnapshot(): void {
     const last = lastOfType(this.#entries, "snapshot")
-    if (last >= 0 && "text" in (this.#entries[last] as ReadEntry)) this.#snapshots.note(this.#readFrom(last)[last]?.record)
+    if (last >= 0) this.#snapshots.note(this.#readFrom(last)[last]?.record)
   }
 
   /** Reads a line whose checksum was verified. */

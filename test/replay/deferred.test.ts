@@ -16,8 +16,9 @@ import { CONFIG, recordTurn } from "./support.ts"
 const WHOLE = recordTurn(12, { snapshotEveryRecords: 4 }).text
 const LINES = WHOLE.trimEnd().split("\n")
 
-function readDeferring(text: string): Journal {
-  const reader = new JournalReader(journalLineValidation, undefined, { defersRecords: true })
+function readDeferring(text: string, mostUnreadChars?: number): Journal {
+  const options = { defersRecords: true, ...(mostUnreadChars !== undefined && { mostUnreadChars }) }
+  const reader = new JournalReader(journalLineValidation, undefined, options)
   reader.push(text)
   return reader.end()
 }
@@ -69,8 +70,8 @@ describe("a journal whose records are parsed when they are read", () => {
   test("is what it is when it is read at once, torn, damaged or compacted", () => {
     const texts = fc.oneof(fc.constant(WHOLE), fc.constant(compacted(readJournal(WHOLE))), torn, damaged)
     fc.assert(
-      fc.property(texts, (text) => {
-        expect(resultOf(() => readDeferring(text))).toEqual(resultOf(() => readJournal(text, journalValidation)))
+      fc.property(texts, fc.constantFrom(undefined, 0, 500, 5_000), (text, mostUnreadChars) => {
+        expect(resultOf(() => readDeferring(text, mostUnreadChars))).toEqual(resultOf(() => readJournal(text, journalValidation)))
       }),
       { numRuns: 400 },
     )
@@ -86,6 +87,14 @@ describe("a journal whose records are parsed when they are read", () => {
     expect(first?.record.type).toBe("llm_complete")
     expect(first && isDeferred(first)).toBe(false)
     expect(first?.record).toBe(first?.record)
+  })
+
+  test("is parsed on the way where much follows the last snapshot", () => {
+    const { entries } = readDeferring(WHOLE, 500)
+    const last = entries.map(recordType).lastIndexOf("snapshot")
+    expect(entries.slice(0, last).filter(isDeferred)).not.toHaveLength(0)
+    expect(entries.slice(0, last).filter((entry) => !isDeferred(entry))).not.toHaveLength(0)
+    expect(entries.slice(last).filter(isDeferred)).toEqual([])
   })
 
   test("has parsed everything where there is no snapshot", () => {
@@ -140,8 +149,9 @@ describe("a journal whose records are parsed when they are read", () => {
     // The type is not the first key, also of snapshots that continue one which was not parsed.
     for (const odd of [(): boolean => true, (number: number): boolean => number % 2 === 0]) {
       const text = rewritten(({ type, ...record }, number) => (odd(number) ? { ...record, type } : { type, ...record }))
-      const journal = readDeferring(text)
+      const journal = readDeferring(text, 1_000)
       expect(journal.header).toEqual(header)
+      expect(readDeferring(text)).toEqual(journal)
       expect(journal.entries.map(({ record }) => record)).toEqual(entries.map(({ record }) => record))
     }
   })
