@@ -26,9 +26,14 @@ async function saveWith(saved: NonNullable<Host["save"]>, machine: TurnMachine):
   UNSAVED.delete(machine)
 }
 
+/** Whether an effect is a checkpoint of a host that delivers nothing. It is no work: the run answers it, and saves when its answer led to work. */
+export function deliversNothing(effect: AnswerableEffect | undefined, host: Host): boolean {
+  return effect?.type === "checkpoint" && host.checkpoint === undefined
+}
+
 /** The answer to a checkpoint of a host that delivers nothing; `undefined`: an executor has to answer. */
 export function answerInPlace(effect: AnswerableEffect, host: Host, now: RunOptions["now"] = Date.now): Answer | undefined | Promise<Answer> {
-  if (effect.type !== "checkpoint" || host.checkpoint !== undefined) return undefined
+  if (!deliversNothing(effect, host)) return undefined
   const { id } = effect
   const answerAt = (time: number): Answer => {
     const response: Response = { type: "checkpoint_delivery", id, at: Math.floor(time), delivery: {} }

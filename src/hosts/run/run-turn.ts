@@ -4,7 +4,7 @@ import type { Done } from "../../wire/effect.ts"
 import type { LlmResponse } from "../../wire/llm.ts"
 import type { Response } from "../../wire/response.ts"
 import type { Host, RunToEndOptions, Suspended, SuspendingRunOptions, TurnChildren, TurnView } from "../host.ts"
-import { answerInPlace, emptyDelivery, handleAnswer, type Show, save, stop, UNSAVED } from "./answers.ts"
+import { answerInPlace, deliversNothing, emptyDelivery, handleAnswer, type Show, save, stop, UNSAVED } from "./answers.ts"
 import { cancelTurn, redirectTurn } from "./cancel.ts"
 import {
   checkGrace,
@@ -101,7 +101,7 @@ export async function runTurn(machine: TurnMachine, host: Host, options: Suspend
       if (work === undefined) {
         const turn = waits ? machine.turn : undefined
         if (journal !== undefined) await journal.settled(machine)
-        const saved = save(machine, host)
+        const saved = !isAborted(pause) && deliversNothing(machine.outstanding, host) ? undefined : save(machine, host)
         if (saved !== undefined) await saved
         // Read after the await: only the effect that is outstanding now is performed.
         const { outstanding } = machine
@@ -113,9 +113,7 @@ export async function runTurn(machine: TurnMachine, host: Host, options: Suspend
         if (given !== undefined) {
           if (isChanged || isAborted(signal)) continue
           const handled = handleAnswer(machine, given, journal)
-          const isNew = typeof handled === "boolean" ? handled : await handled
-          const savedNow = isNew ? save(machine, host) : undefined
-          if (savedNow !== undefined) await savedNow
+          if (typeof handled !== "boolean") await handled
         } else if (!isAborted(pause)) {
           if (journal === undefined) refuseOnce(host, outstanding)
           // Tools may have changed since the run began.
