@@ -124,7 +124,8 @@ export class TurnJournal implements TurnLog {
 
   /**
    * Opens a journal exclusively, creating it if needed, and reads it. An incomplete last line is removed. Where a thread's log is missing or
-   * changed, only what needs the history throws, such as `resume`.
+   * changed, only what needs the history throws, such as `resume`. Every line is verified by its checksum. Most records before the last snapshot are
+   * parsed and checked when they are read in {@link TurnJournal.recorded}, which may then throw `invalid_record`.
    * @throws {JournalError} `not_a_journal`, `unsupported_version`, `damaged_record`, `invalid_record`. The journal is unchanged.
    * @throws {JournalStoreError} `in_use`, `unavailable`
    */
