@@ -1,0 +1,107 @@
+/**
+ * Stryker's runner for the tests of the pure code, and what it leaves out.
+ *
+ * The usual runner for Vitest loads all sources and tests anew for each mutant, which takes more than a second. Here, a process loads them once,
+ * and a mutant is a number that the loaded code reads. Most mutants take some milliseconds.
+ */
+import { readFileSync, writeFileSync } from "node:fs"
+import { declareFactoryPlugin, declareValuePlugin, type Plugin, PluginKind } from "@stryker-mutator/api/plugin"
+import {
+  type CompleteDryRunResult,
+  DryRunStatus,
+  type MutantRunOptions,
+  type MutantRunResult,
+  MutantRunStatus,
+  type TestRunner,
+  TestStatus,
+} from "@stryker-mutator/api/test-runner"
+import { type LoadedTest, loadTests, runTest } from "./tests.ts"
+
+/** What the instrumented code reads and writes. */
+interface Stryker {
+  activeMutant?: string | undefined
+  currentTestId?: string | undefined
+  hitCount?: number | undefined
+  hitLimit?: number | undefined
+  mutantCoverage?: NonNullable<CompleteDryRunResult["mutantCoverage"]>
+}
+
+const STRYKER: Stryker = ((globalThis as { __stryker__?: Stryker }).__stryker__ ??= {})
+
+/** How long each test takes, in the order in which the tests run: what the first process measures, and the others read. */
+const TIMES = "mutation-times.json"
+
+class OneProcess implements TestRunner {
+  #tests: ReadonlyMap<string, LoadedTest> = new Map()
+  #order: ReadonlyMap<string, number> = new Map()
+  #mutants = 0
+  /** A mutant has changed what the loaded code keeps, such as a table, so that tests fail without it. */
+  #spoiled = false
+
+  capabilities(): { reloadEnvironment: boolean } {
+    return { reloadEnvironment: false }
+  }
+
+  async init(): Promise<void> {
+    const tests = await loadTests((process.env["MUTATION_TESTS"] ?? "").split(" "))
+    this.#tests = new Map(tests.map((loaded) => [loaded.id, loaded]))
+  }
+
+  async dryRun(): Promise<CompleteDryRunResult> {
+    const tests: CompleteDryRunResult["tests"] = []
+    for (const [id, loaded] of this.#tests) {
+      STRYKER.currentTestId = id
+      const { milliseconds, failure } = await runTest(loaded)
+      STRYKER.currentTestId = undefined
+      const told = { id, name: id, fileName: loaded.test.file.filepath, timeSpentMs: milliseconds }
+      tests.push(failure === undefined ? { ...told, status: TestStatus.Success } : { ...told, status: TestStatus.Failed, failureMessage: failure })
+    }
+    const byTime = tests.toSorted((a, b) => a.timeSpentMs - b.timeSpentMs)
+    writeFileSync(TIMES, JSON.stringify(byTime.map(({ id }) => id)))
+    return { status: DryRunStatus.Complete, tests, ...(STRYKER.mutantCoverage !== undefined && { mutantCoverage: STRYKER.mutantCoverage }) }
+  }
+
+  /** Runs the tests that reach the mutant, the quick ones first, until one fails. */
+  async mutantRun({ activeMutant, hitLimit, testFilter = [...this.#tests.keys()] }: MutantRunOptions): Promise<MutantRunResult> {
+    // Stryker starts another process for a mutant whose run was rejected.
+    if (this.#spoiled) throw new Error("A mutant has changed what the loaded code keeps.")
+    if (this.#order.size === 0) this.#order = new Map((JSON.parse(readFileSync(TIMES, "utf8")) as string[]).map((id, place) => [id, place]))
+    this.#mutants += 1
+    const tests = testFilter.toSorted((a, b) => (this.#order.get(a) ?? 0) - (this.#order.get(b) ?? 0)).map((id) => this.#tests.get(id))
+    for (const [before, loaded] of tests.entries()) {
+      if (loaded === undefined) continue
+      Object.assign(STRYKER, { activeMutant: activeMutant.id, hitCount: 0, hitLimit } satisfies Stryker)
+      const { failure } = await runTest(loaded)
+      const endless = hitLimit !== undefined && (STRYKER.hitCount ?? 0) > hitLimit
+      Object.assign(STRYKER, { activeMutant: undefined, hitCount: undefined, hitLimit: undefined } satisfies Stryker)
+      if (failure === undefined) continue
+      this.#spoiled = (await runTest(loaded)).failure !== undefined
+      if (this.#spoiled && this.#mutants > 1) throw new Error("This mutant, or one before it, has changed what the loaded code keeps.")
+      if (endless) return { status: MutantRunStatus.Timeout, reason: "It was reached a hundred times as often as without it." }
+      return { status: MutantRunStatus.Killed, killedBy: [loaded.id], failureMessage: failure, nrOfTests: before + 1 }
+    }
+    return { status: MutantRunStatus.Survived, nrOfTests: tests.length }
+  }
+}
+
+/** A node of the syntax tree as Babel has it. */
+interface Place {
+  readonly node: { readonly type: string; readonly value?: unknown; readonly callee?: { readonly name?: string } }
+  readonly parentPath: Place | null
+}
+
+/** Texts of errors are for people. A text without a space is a code, a name or a path, which programs read, and is not left out. */
+function ignoreTextsOfErrors(place: Place): string | undefined {
+  const { type, value } = place.node
+  const isText = type === "TemplateLiteral" || (type === "StringLiteral" && typeof value === "string" && value.includes(" "))
+  if (!isText) return undefined
+  for (let around = place.parentPath; around !== null; around = around.parentPath)
+    if (around.node.type === "ThrowStatement" || (around.node.type === "NewExpression" && around.node.callee?.name?.endsWith("Error") === true))
+      return "text of an error"
+  return undefined
+}
+
+export const strykerPlugins: readonly Plugin<PluginKind>[] = [
+  declareFactoryPlugin(PluginKind.TestRunner, "one-process", () => new OneProcess()),
+  declareValuePlugin(PluginKind.Ignore, "texts-of-errors", { shouldIgnore: (place) => ignoreTextsOfErrors(place as unknown as Place) }),
+]
