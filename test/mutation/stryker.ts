@@ -34,12 +34,15 @@ const TIMES = "mutation-times.json"
 class OneProcess implements TestRunner {
   #tests: ReadonlyMap<string, LoadedTest> = new Map()
   #order: ReadonlyMap<string, number> = new Map()
+  /** The tests of each source that killed a mutant of it, the last one first. */
+  readonly #killers = new Map<string, readonly string[]>()
   #mutants = 0
   /** A mutant has changed what the loaded code keeps, such as a table, so that tests fail without it. */
   #spoiled = false
 
+  /** Says yes, although nothing is loaded again: mutants that act while the code is loaded are left out, and the others do not need it. */
   capabilities(): { reloadEnvironment: boolean } {
-    return { reloadEnvironment: false }
+    return { reloadEnvironment: true }
   }
 
   async init(): Promise<void> {
@@ -61,14 +64,18 @@ class OneProcess implements TestRunner {
     return { status: DryRunStatus.Complete, tests, ...(STRYKER.mutantCoverage !== undefined && { mutantCoverage: STRYKER.mutantCoverage }) }
   }
 
-  /** Runs the tests that reach the mutant, the quick ones first, until one fails. */
+  /** Runs the tests that reach the mutant until one fails. Those that killed mutants of the same source are the first, then the quick ones. */
   async mutantRun({ activeMutant, hitLimit, testFilter = [...this.#tests.keys()] }: MutantRunOptions): Promise<MutantRunResult> {
     // Stryker starts another process for a mutant whose run was rejected.
     if (this.#spoiled) throw new Error("A mutant has changed what the loaded code keeps.")
     if (this.#order.size === 0) this.#order = new Map((JSON.parse(readFileSync(TIMES, "utf8")) as string[]).map((id, place) => [id, place]))
     this.#mutants += 1
-    const tests = testFilter.toSorted((a, b) => (this.#order.get(a) ?? 0) - (this.#order.get(b) ?? 0)).map((id) => this.#tests.get(id))
-    for (const [before, loaded] of tests.entries()) {
+    const byTime = testFilter.toSorted((a, b) => (this.#order.get(a) ?? 0) - (this.#order.get(b) ?? 0))
+    const reaching = new Set(byTime)
+    const killers = this.#killers.get(activeMutant.fileName) ?? []
+    const tests = [...new Set([...killers.filter((id) => reaching.has(id)), ...byTime])]
+    for (const [before, id] of tests.entries()) {
+      const loaded = this.#tests.get(id)
       if (loaded === undefined) continue
       Object.assign(STRYKER, { activeMutant: activeMutant.id, hitCount: 0, hitLimit } satisfies Stryker)
       const { failure } = await runTest(loaded)
@@ -77,8 +84,9 @@ class OneProcess implements TestRunner {
       if (failure === undefined) continue
       this.#spoiled = (await runTest(loaded)).failure !== undefined
       if (this.#spoiled && this.#mutants > 1) throw new Error("This mutant, or one before it, has changed what the loaded code keeps.")
+      this.#killers.set(activeMutant.fileName, [id, ...killers.filter((killer) => killer !== id)])
       if (endless) return { status: MutantRunStatus.Timeout, reason: "It was reached a hundred times as often as without it." }
-      return { status: MutantRunStatus.Killed, killedBy: [loaded.id], failureMessage: failure, nrOfTests: before + 1 }
+      return { status: MutantRunStatus.Killed, killedBy: [id], failureMessage: failure, nrOfTests: before + 1 }
     }
     return { status: MutantRunStatus.Survived, nrOfTests: tests.length }
   }
