@@ -25,7 +25,14 @@ const { values, positionals } = parseArgs({ allowPositionals: true, options: { c
 const places = positionals.length === 0 ? ["src/machine", "src/drivers", "src/replay"] : positionals
 const files = places.flatMap((place) => filesIn(place, ".ts")).filter((file) => !file.endsWith("index.ts"))
 const tests = ["test/machine", "test/drivers", "test/replay", "test/properties", "test/scenarios"].flatMap((room) => filesIn(room, ".test.ts"))
-const report = `reports/mutation/${places.map((place) => place.replace(/^src\//, "").replace(/\.ts$/, "").replaceAll("/", ".")).join("+")}.json`
+const report = `reports/mutation/${places
+  .map((place) =>
+    place
+      .replace(/^src\//, "")
+      .replace(/\.ts$/, "")
+      .replaceAll("/", "."),
+  )
+  .join("+")}.json`
 mkdirSync("reports/mutation", { recursive: true })
 
 execFileSync("npx", ["stryker", "run", "--mutate", files.join(","), "--concurrency", values.concurrency], {

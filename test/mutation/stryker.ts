@@ -26,7 +26,9 @@ interface Stryker {
   mutantCoverage?: NonNullable<CompleteDryRunResult["mutantCoverage"]>
 }
 
-const STRYKER: Stryker = ((globalThis as { __stryker__?: Stryker }).__stryker__ ??= {})
+const SCOPE = globalThis as { __stryker__?: Stryker }
+const STRYKER: Stryker = SCOPE.__stryker__ ?? {}
+SCOPE.__stryker__ = STRYKER
 
 /** How long each test takes, in the order in which the tests run: what the first process measures, and the others read. */
 const TIMES = "mutation-times.json"

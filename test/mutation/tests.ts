@@ -39,7 +39,12 @@ const RUNNER: VitestRunner = {
 }
 
 /** What `expect` and `vi` ask of the thread of Vitest in which a test usually runs. */
-const THREAD = { config: { snapshotOptions: { expand: false }, expect: {}, fakeTimers: {}, sequence: {} }, filepath: "", providedContext: {}, durations: {} }
+const THREAD = {
+  config: { snapshotOptions: { expand: false }, expect: {}, fakeTimers: {}, sequence: {} },
+  filepath: "",
+  providedContext: {},
+  durations: {},
+}
 
 /** Loads test files, and the sources with them. Call it once: the files are not loaded again. */
 export async function loadTests(files: readonly string[]): Promise<readonly LoadedTest[]> {
