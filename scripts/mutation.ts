@@ -1,8 +1,8 @@
 /**
  * npm run test:mutation [-- FILE|FOLDER...] [-- --concurrency 2]
  *
- * Mutation testing with Stryker: src/machine, src/drivers and src/replay, or what is named. The tests of the pure code that reach a mutant try
- * it. Mutants that act while the code is loaded are left out, and so are the texts of errors. Prints the score of each file and the mutants that
+ * Mutation testing with Stryker: src/machine, src/drivers and src/replay, or what is named. Those tests that reach a mutant try it: the
+ * tests of its room, stories and random turns. Mutants that act while the code is loaded are left out, and so are the texts of errors. Prints the score of each file and the mutants that
  * survived. What was named is one run, with one report: reports/mutation/<name>.json.
  */
 import { execFileSync } from "node:child_process"
@@ -17,14 +17,20 @@ interface Mutant {
   readonly location: { readonly start: { readonly line: number; readonly column: number } }
 }
 
-/** Tests that start servers, that measure how work grows, or that need many random cases to say anything. */
-const UNFIT =
-  /real-endpoint|growth|long-journal|properties\/(reach|crashes|children|detached-children|goal-thread|thread-events|thread-queue|ui-stream)\.|killed-at/
+/** Random turns and random goals, compared with models of them or checked by the laws. */
+const PROPERTIES =
+  /properties\/(approval|approval-digests|checklist|checklist-laws|goal|goal-driver|held-time|laws|model|pairing|prefix|regressions|verbatim|wire-values)\./
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { concurrency: { type: "string", default: "2" } } })
 const places = positionals.length === 0 ? ["src/machine", "src/drivers", "src/replay"] : positionals
 const files = places.flatMap((place) => filesIn(place, ".ts")).filter((file) => !file.endsWith("index.ts"))
-const tests = ["test/machine", "test/drivers", "test/replay", "test/properties", "test/scenarios"].flatMap((room) => filesIn(room, ".test.ts"))
+const rooms = new Set(files.map((file) => file.split("/")[1] ?? ""))
+const tests = [
+  ...[...rooms].flatMap((room) => filesIn(`test/${room}`, ".test.ts")),
+  ...filesIn("test/properties", ".test.ts").filter((file) => PROPERTIES.test(file)),
+  // Without those that start servers, and those that are about many sizes and places.
+  ...filesIn("test/scenarios", ".test.ts").filter((file) => !/real-endpoint|a-goal-never|killed-at/.test(file)),
+]
 const report = `reports/mutation/${places
   .map((place) =>
     place
@@ -44,7 +50,7 @@ execFileSync("npx", ["stryker", "run", "--mutate", files.join(","), "--concurren
     NODE_ENV: "test",
     TEST_LANE: "fast",
     FC_RUNS_FACTOR: "0.05",
-    MUTATION_TESTS: tests.filter((file) => !UNFIT.test(file)).join(" "),
+    MUTATION_TESTS: tests.join(" "),
     MUTATION_REPORT: report,
   },
 })
