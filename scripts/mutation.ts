@@ -1,9 +1,10 @@
 /**
  * npm run test:mutation [-- FILE|FOLDER...] [-- --concurrency 2]
  *
- * Mutation testing with Stryker: src/machine, src/drivers and src/replay, or what is named. Those tests that reach a mutant try it: the
- * tests of its room, stories and random turns. Mutants that act while the code is loaded are left out, and so are the texts of errors. Prints the score of each file and the mutants that
- * survived. What was named is one run, with one report: reports/mutation/<name>.json.
+ * Mutation testing with Stryker: src/machine, src/drivers and src/replay, or what is named. Those tests that reach a mutant try it: the tests
+ * of its room, stories and random turns. Mutants that act while the code is loaded are left out, and so are the texts of errors. Prints the
+ * score of each file and the mutants that survived. Each place is one run, with one report: src/machine/held.ts has
+ * reports/mutation/machine.held.json.
  */
 import { execFileSync } from "node:child_process"
 import { mkdirSync, readdirSync, readFileSync, statSync } from "node:fs"
@@ -19,50 +20,48 @@ interface Mutant {
 
 /** Random turns and random goals, compared with models of them or checked by the laws. */
 const PROPERTIES =
-  /properties\/(approval|approval-digests|checklist|checklist-laws|goal|goal-driver|held-time|laws|model|pairing|prefix|regressions|verbatim|wire-values)\./
+  /\/(approval|approval-digests|checklist|checklist-laws|goal|goal-driver|held-time|laws|model|pairing|prefix|regressions|verbatim|wire-values)\./
+
+/** Stories that start servers, or that are about many sizes and places. */
+const LONG_STORIES = /real-endpoint|a-goal-never|killed-at/
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { concurrency: { type: "string", default: "2" } } })
-const places = positionals.length === 0 ? ["src/machine", "src/drivers", "src/replay"] : positionals
-const files = places.flatMap((place) => filesIn(place, ".ts")).filter((file) => !file.endsWith("index.ts"))
-const rooms = new Set(files.map((file) => file.split("/")[1] ?? ""))
-const tests = [
-  ...[...rooms].flatMap((room) => filesIn(`test/${room}`, ".test.ts")),
-  ...filesIn("test/properties", ".test.ts").filter((file) => PROPERTIES.test(file)),
-  // Without those that start servers, and those that are about many sizes and places.
-  ...filesIn("test/scenarios", ".test.ts").filter((file) => !/real-endpoint|a-goal-never|killed-at/.test(file)),
-]
-const report = `reports/mutation/${places
-  .map((place) =>
-    place
-      .replace(/^src\//, "")
-      .replace(/\.ts$/, "")
-      .replaceAll("/", "."),
-  )
-  .join("+")}.json`
 mkdirSync("reports/mutation", { recursive: true })
+for (const place of positionals.length === 0 ? ["src/machine", "src/drivers", "src/replay"] : positionals) testMutants(place)
 
-execFileSync("npx", ["stryker", "run", "--mutate", files.join(","), "--concurrency", values.concurrency], {
-  stdio: ["ignore", "inherit", "inherit"],
-  env: {
-    ...process.env,
-    // Stryker's processes load the tests as they are.
-    NODE_OPTIONS: "--import tsx",
-    NODE_ENV: "test",
-    TEST_LANE: "fast",
-    FC_RUNS_FACTOR: "0.05",
-    MUTATION_TESTS: tests.join(" "),
-    MUTATION_REPORT: report,
-  },
-})
+function testMutants(place: string): void {
+  const [, room = "", ...rest] = place.replace(/\.ts$/, "").split("/")
+  const report = `reports/mutation/${[room, ...rest].join(".")}.json`
+  const files = filesIn(place, ".ts").filter((file) => !file.endsWith("index.ts"))
+  const tests = [
+    ...filesIn(`test/${room}`, ".test.ts"),
+    ...filesIn("test/properties", ".test.ts").filter((file) => PROPERTIES.test(file)),
+    ...filesIn("test/scenarios", ".test.ts").filter((file) => !LONG_STORIES.test(file)),
+  ]
+  execFileSync("npx", ["stryker", "run", "--mutate", files.join(","), "--concurrency", values.concurrency], {
+    stdio: ["ignore", "inherit", "inherit"],
+    env: {
+      ...process.env,
+      // Stryker's processes load the tests as they are.
+      NODE_OPTIONS: "--import tsx",
+      NODE_ENV: "test",
+      TEST_LANE: "fast",
+      FC_RUNS_FACTOR: "0.05",
+      MUTATION_TESTS: tests.join(" "),
+      MUTATION_REPORT: report,
+    },
+  })
+  const { files: reported } = JSON.parse(readFileSync(report, "utf8")) as { readonly files: Record<string, { readonly mutants: readonly Mutant[] }> }
+  for (const [file, { mutants }] of Object.entries(reported)) print(file, mutants)
+}
 
-const { files: reported } = JSON.parse(readFileSync(report, "utf8")) as { readonly files: Record<string, { readonly mutants: readonly Mutant[] }> }
-for (const [file, { mutants }] of Object.entries(reported)) {
-  const count = (...statuses: readonly string[]): number => mutants.filter(({ status }) => statuses.includes(status)).length
-  const [killed, survived] = [count("Killed", "Timeout"), count("Survived", "NoCoverage")]
-  console.log(`${file}: ${((100 * killed) / (killed + survived)).toFixed(1)} % of ${killed + survived} mutants are killed`)
-  for (const { status, mutatorName, replacement, location } of mutants)
-    if (status !== "Killed" && status !== "Timeout" && status !== "Ignored")
-      console.log(`  ${file}:${location.start.line}:${location.start.column} ${status} ${mutatorName}: ${replacement?.replace(/\s+/g, " ")}`)
+function print(file: string, mutants: readonly Mutant[]): void {
+  const killed = mutants.filter(({ status }) => status === "Killed" || status === "Timeout")
+  const left = mutants.filter(({ status }) => status === "Survived" || status === "NoCoverage" || status === "RuntimeError")
+  const count = killed.length + left.length
+  console.log(`${file}: ${((100 * killed.length) / count).toFixed(1)} % of ${count} mutants are killed`)
+  for (const { status, mutatorName, replacement, location } of left)
+    console.log(`  ${file}:${location.start.line}:${location.start.column} ${status} ${mutatorName}: ${replacement?.replace(/\s+/g, " ")}`)
 }
 
 function filesIn(place: string, ending: string): readonly string[] {
