@@ -422,6 +422,7 @@ describe("a driver that answers decisions", () => {
       ["a", "[Tool execution cancelled]\nThe turn ended with an error."],
       ["b", "result of b"],
     ])
+    expect(machine.messages.find(({ parts }) => parts[0]?.type === "tool_result")?.id).toBe("m_0_tools_1")
   })
 
   test("and fails when it is asked what follows: the results of the batch stay", () => {
