@@ -18,9 +18,12 @@ interface Mutant {
   readonly location: { readonly start: { readonly line: number; readonly column: number } }
 }
 
-/** Random turns and random goals, compared with models of them or checked by the laws. */
-const PROPERTIES =
-  /\/(approval|approval-digests|checklist|checklist-laws|goal|goal-driver|held-time|laws|model|pairing|prefix|regressions|verbatim|wire-values)\./
+/** Random turns and random goals that reach the code of a room, compared with models of them or checked by the laws. */
+const PROPERTIES: { readonly [room: string]: RegExp } = {
+  machine: /\/(held-time|laws|model|regressions|wire-values)\./,
+  drivers: /\/(approval|approval-digests|checklist|checklist-laws|goal|goal-driver|held-time|laws|pairing|prefix|verbatim)\./,
+  replay: /\/(laws|regressions|time-travel)\./,
+}
 
 /** Stories that start servers, or that are about many sizes and places. */
 const LONG_STORIES = /real-endpoint|a-goal-never|killed-at/
@@ -35,7 +38,7 @@ function testMutants(place: string): void {
   const files = filesIn(place, ".ts").filter((file) => !file.endsWith("index.ts"))
   const tests = [
     ...filesIn(`test/${room}`, ".test.ts"),
-    ...filesIn("test/properties", ".test.ts").filter((file) => PROPERTIES.test(file)),
+    ...filesIn("test/properties", ".test.ts").filter((file) => PROPERTIES[room]?.test(file)),
     ...filesIn("test/scenarios", ".test.ts").filter((file) => !LONG_STORIES.test(file)),
   ]
   execFileSync("npx", ["stryker", "run", "--mutate", files.join(","), "--concurrency", values.concurrency], {
