@@ -196,10 +196,9 @@ export function applyActions(config: CompleteTurnConfig, turn: Turn, actions: re
     usage = addKnown(usage, ...arrived.map(({ result }) => result.usage)) ?? usage
     settled = completeBatch(waiting, [])
     state = waiting
-    if (concluded.released.length > 0) {
-      released = { type: "tool_calls_released", id: waiting.outstanding.id, calls: concluded.released }
-      effects.push(released)
-    }
+    // One without calls is left out when it is polled, as is one whose calls were all answered in the meantime.
+    released = { type: "tool_calls_released", id: waiting.outstanding.id, calls: concluded.released }
+    effects.push(released)
   }
 
   const { at, nextMessageNumber } = facts
