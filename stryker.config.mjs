@@ -14,7 +14,7 @@ export default {
   jsonReporter: { fileName: process.env.MUTATION_REPORT ?? "reports/mutation/mutation.json" },
   // A busy machine is slow. A mutant that never ends is found by its number of hits, and only seldom by its time.
   timeoutMS: 20_000,
-  timeoutFactor: 4,
+  timeoutFactor: 2,
   dryRunTimeoutMinutes: 30,
   tempDirName: ".stryker-tmp",
   ignorePatterns: ["/bench", "/coverage", "/dist", "/docs", "/examples", "/lint", "/reports", "/src/viewer/page"],

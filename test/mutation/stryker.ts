@@ -30,12 +30,27 @@ const SCOPE = globalThis as { __stryker__?: Stryker }
 const STRYKER: Stryker = SCOPE.__stryker__ ?? {}
 SCOPE.__stryker__ = STRYKER
 
-/** How long each test takes, in the order in which the tests run: what the first process measures, and the others read. */
-const TIMES = "mutation-times.json"
+/** What the first process learns of the tests, and the others read. */
+const LEARNT = "mutation-tests.json"
+
+interface Learnt {
+  /** The tests, the quick ones first. */
+  readonly order: readonly string[]
+  /** How often each test reaches each mutant. */
+  readonly hits: { readonly [test: string]: { readonly [mutant: string]: number } }
+}
+
+function learnt(): { readonly places: ReadonlyMap<string, number>; readonly hits: Learnt["hits"] } {
+  const { order, hits } = JSON.parse(readFileSync(LEARNT, "utf8")) as Learnt
+  return { places: new Map(order.map((id, place) => [id, place])), hits }
+}
+
+/** How many times as often as usual a test may reach a mutant. A property that fails looks for a smaller case, and so runs more cases. */
+const MOST_HITS = 200
 
 class OneProcess implements TestRunner {
   #tests: ReadonlyMap<string, LoadedTest> = new Map()
-  #order: ReadonlyMap<string, number> = new Map()
+  #learnt: { readonly places: ReadonlyMap<string, number>; readonly hits: Learnt["hits"] } | undefined
   /** The tests of each source that killed a mutant of it, the last one first. */
   readonly #killers = new Map<string, readonly string[]>()
   #mutants = 0
@@ -62,32 +77,35 @@ class OneProcess implements TestRunner {
       tests.push(failure === undefined ? { ...told, status: TestStatus.Success } : { ...told, status: TestStatus.Failed, failureMessage: failure })
     }
     const byTime = tests.toSorted((a, b) => a.timeSpentMs - b.timeSpentMs)
-    writeFileSync(TIMES, JSON.stringify(byTime.map(({ id }) => id)))
+    writeFileSync(LEARNT, JSON.stringify({ order: byTime.map(({ id }) => id), hits: STRYKER.mutantCoverage?.perTest ?? {} } satisfies Learnt))
     return { status: DryRunStatus.Complete, tests, ...(STRYKER.mutantCoverage !== undefined && { mutantCoverage: STRYKER.mutantCoverage }) }
   }
 
   /** Runs the tests that reach the mutant until one fails. Those that killed mutants of the same source are the first, then the quick ones. */
-  async mutantRun({ activeMutant, hitLimit, testFilter = [...this.#tests.keys()] }: MutantRunOptions): Promise<MutantRunResult> {
+  async mutantRun({ activeMutant, testFilter = [...this.#tests.keys()] }: MutantRunOptions): Promise<MutantRunResult> {
     // Stryker starts another process for a mutant whose run was rejected.
     if (this.#spoiled) throw new Error("A mutant has changed what the loaded code keeps.")
-    if (this.#order.size === 0) this.#order = new Map((JSON.parse(readFileSync(TIMES, "utf8")) as string[]).map((id, place) => [id, place]))
+    this.#learnt ??= learnt()
+    const { places, hits } = this.#learnt
     this.#mutants += 1
-    const byTime = testFilter.toSorted((a, b) => (this.#order.get(a) ?? 0) - (this.#order.get(b) ?? 0))
+    const byTime = testFilter.toSorted((a, b) => (places.get(a) ?? 0) - (places.get(b) ?? 0))
     const reaching = new Set(byTime)
     const killers = this.#killers.get(activeMutant.fileName) ?? []
     const tests = [...new Set([...killers.filter((id) => reaching.has(id)), ...byTime])]
     for (const [before, id] of tests.entries()) {
       const loaded = this.#tests.get(id)
       if (loaded === undefined) continue
+      // A mutant that makes a loop endless is reached without end.
+      const hitLimit = MOST_HITS * (1 + (hits[id]?.[activeMutant.id] ?? 0))
       Object.assign(STRYKER, { activeMutant: activeMutant.id, hitCount: 0, hitLimit } satisfies Stryker)
       const { failure } = await runTest(loaded)
-      const endless = hitLimit !== undefined && (STRYKER.hitCount ?? 0) > hitLimit
+      const endless = (STRYKER.hitCount ?? 0) > hitLimit
       Object.assign(STRYKER, { activeMutant: undefined, hitCount: undefined, hitLimit: undefined } satisfies Stryker)
       if (failure === undefined) continue
       this.#spoiled = (await runTest(loaded)).failure !== undefined
       if (this.#spoiled && this.#mutants > 1) throw new Error("This mutant, or one before it, has changed what the loaded code keeps.")
       this.#killers.set(activeMutant.fileName, [id, ...killers.filter((killer) => killer !== id)])
-      if (endless) return { status: MutantRunStatus.Timeout, reason: "It was reached a hundred times as often as without it." }
+      if (endless) return { status: MutantRunStatus.Timeout, reason: `A test reaches it more than ${MOST_HITS} times as often.` }
       return { status: MutantRunStatus.Killed, killedBy: [id], failureMessage: failure, nrOfTests: before + 1 }
     }
     return { status: MutantRunStatus.Survived, nrOfTests: tests.length }
