@@ -2,12 +2,12 @@
  * npm run test:mutation [-- FILE|FOLDER...] [-- --concurrency 2]
  *
  * Mutation testing with Stryker: src/machine, src/drivers and src/replay, or what is named. Those tests that reach a mutant try it: the tests
- * of its room, stories and random turns. Mutants that act while the code is loaded are left out, and so are the texts of errors. Prints the
+ * of its room or folder, stories and random turns. Mutants that act while the code is loaded are left out, and so are the texts of errors. Prints the
  * score of each file and the mutants that survived. Each place is one run, with one report: src/machine/held.ts has
  * reports/mutation/machine.held.json.
  */
 import { execFileSync } from "node:child_process"
-import { mkdirSync, readdirSync, readFileSync, statSync } from "node:fs"
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 
@@ -18,10 +18,13 @@ interface Mutant {
   readonly location: { readonly start: { readonly line: number; readonly column: number } }
 }
 
-/** Random turns and random goals that reach the code of a room, compared with models of them or checked by the laws. */
+/** Random turns and random goals that are about the code of a room or folder, compared with models of them or checked by the laws. */
 const PROPERTIES: { readonly [room: string]: RegExp } = {
   machine: /\/(held-time|laws|model|regressions|wire-values)\./,
-  drivers: /\/(approval|approval-digests|checklist|checklist-laws|goal|goal-driver|held-time|laws|pairing|prefix|verbatim)\./,
+  drivers: /\/(laws|pairing|prefix|verbatim)\./,
+  "drivers/approval": /\/(approval|approval-digests)\./,
+  "drivers/checklist": /\/(checklist|checklist-laws)\./,
+  "drivers/goal": /\/(goal|goal-driver|held-time)\./,
   replay: /\/(laws|regressions|time-travel)\./,
 }
 
@@ -33,12 +36,15 @@ mkdirSync("reports/mutation", { recursive: true })
 for (const place of positionals.length === 0 ? ["src/machine", "src/drivers", "src/replay"] : positionals) testMutants(place)
 
 function testMutants(place: string): void {
-  const [, room = "", ...rest] = place.replace(/\.ts$/, "").split("/")
-  const report = `reports/mutation/${[room, ...rest].join(".")}.json`
+  const name = place.replace(/^src\//, "").replace(/\.ts$/, "")
+  const report = `reports/mutation/${name.replaceAll("/", ".")}.json`
   const files = filesIn(place, ".ts").filter((file) => !file.endsWith("index.ts"))
+  // A folder of a room has tests of its own.
+  const [room = "", folder = ""] = name.split("/")
+  const tested = existsSync(`test/${room}/${folder}`) ? `${room}/${folder}` : room
   const tests = [
-    ...filesIn(`test/${room}`, ".test.ts"),
-    ...filesIn("test/properties", ".test.ts").filter((file) => PROPERTIES[room]?.test(file)),
+    ...filesIn(`test/${tested}`, ".test.ts"),
+    ...filesIn("test/properties", ".test.ts").filter((file) => PROPERTIES[tested]?.test(file)),
     ...filesIn("test/scenarios", ".test.ts").filter((file) => !LONG_STORIES.test(file)),
   ]
   execFileSync("npx", ["stryker", "run", "--mutate", files.join(","), "--concurrency", values.concurrency], {
