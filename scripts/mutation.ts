@@ -2,9 +2,9 @@
  * npm run test:mutation [-- FILE|FOLDER...] [-- --concurrency 2]
  *
  * Mutation testing with Stryker: src/machine, src/drivers and src/replay, or what is named. Those tests that reach a mutant try it: the tests
- * of its room or folder, stories and random turns. Mutants that act while the code is loaded are left out, and so are the texts of errors. Prints the
- * score of each file and the mutants that survived. Each place is one run, with one report: src/machine/held.ts has
- * reports/mutation/machine.held.json.
+ * of its room, or of its folder in a room, stories and random turns. Mutants that act while the code is loaded are left out, and so are the texts
+ * of errors. Prints the score of each file and the mutants that survived. Each room and each folder is one run, with one report, such as
+ * reports/mutation/drivers.goal.json, or reports/mutation/machine.held.json for one file alone.
  */
 import { execFileSync } from "node:child_process"
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs"
@@ -32,22 +32,31 @@ const PROPERTIES: { readonly [room: string]: RegExp } = {
 const LONG_STORIES = /real-endpoint|a-goal-never|killed-at/
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { concurrency: { type: "string", default: "2" } } })
+const places = positionals.length === 0 ? ["src/machine", "src/drivers", "src/replay"] : positionals
+const files = places.flatMap((place) => filesIn(place, ".ts")).filter((file) => !file.endsWith("index.ts"))
 mkdirSync("reports/mutation", { recursive: true })
-for (const place of positionals.length === 0 ? ["src/machine", "src/drivers", "src/replay"] : positionals) testMutants(place)
+for (const tested of new Set(files.map(testedWith)))
+  testMutants(
+    tested,
+    files.filter((file) => testedWith(file) === tested),
+  )
 
-function testMutants(place: string): void {
-  const name = place.replace(/^src\//, "").replace(/\.ts$/, "")
+/** The folder of the tests for a file: that of its room, or of its folder in a room, if it has tests of its own. */
+function testedWith(file: string): string {
+  const [, room = "", folder = ""] = file.split("/")
+  return existsSync(`test/${room}/${folder}`) ? `${room}/${folder}` : room
+}
+
+function testMutants(tested: string, mutated: readonly string[]): void {
+  const [only] = mutated.length === 1 ? mutated : []
+  const name = only?.replace(/^src\//, "").replace(/\.ts$/, "") ?? tested
   const report = `reports/mutation/${name.replaceAll("/", ".")}.json`
-  const files = filesIn(place, ".ts").filter((file) => !file.endsWith("index.ts"))
-  // A folder of a room has tests of its own.
-  const [room = "", folder = ""] = name.split("/")
-  const tested = existsSync(`test/${room}/${folder}`) ? `${room}/${folder}` : room
   const tests = [
     ...filesIn(`test/${tested}`, ".test.ts"),
     ...filesIn("test/properties", ".test.ts").filter((file) => PROPERTIES[tested]?.test(file)),
     ...filesIn("test/scenarios", ".test.ts").filter((file) => !LONG_STORIES.test(file)),
   ]
-  execFileSync("npx", ["stryker", "run", "--mutate", files.join(","), "--concurrency", values.concurrency], {
+  execFileSync("npx", ["stryker", "run", "--mutate", mutated.join(","), "--concurrency", values.concurrency], {
     stdio: ["ignore", "inherit", "inherit"],
     env: {
       ...process.env,
