@@ -2,7 +2,7 @@
  * npm run test:mutation [-- FILE|FOLDER...] [-- --concurrency 2]
  *
  * Mutation testing with Stryker: src/machine, src/drivers and src/replay, or what is named. Those tests that reach a mutant try it: the tests
- * of its room, or of its folder in a room, stories and random turns. Mutants that act while the code is loaded are left out, and so are the texts
+ * of its room, or of its folder in a room, the reference's, stories and random turns. Mutants that act while the code is loaded are left out, and so are the texts
  * of errors. Prints the score of each file and the mutants that survived. Each room and each folder is one run, with one report, such as
  * reports/mutation/drivers.goal.json, or reports/mutation/machine.held.json for one file alone.
  */
@@ -53,6 +53,7 @@ function testMutants(tested: string, mutated: readonly string[]): void {
   const report = `reports/mutation/${name.replaceAll("/", ".")}.json`
   const tests = [
     ...filesIn(`test/${tested}`, ".test.ts"),
+    ...filesIn("test/conformance", ".test.ts").filter((file) => file.endsWith(`/${tested.split("/").at(-1)}.test.ts`)),
     ...filesIn("test/properties", ".test.ts").filter((file) => PROPERTIES[tested]?.test(file)),
     ...filesIn("test/scenarios", ".test.ts").filter((file) => !LONG_STORIES.test(file)),
   ]
@@ -64,7 +65,7 @@ function testMutants(tested: string, mutated: readonly string[]): void {
       NODE_OPTIONS: "--import tsx",
       NODE_ENV: "test",
       TEST_LANE: "fast",
-      FC_RUNS_FACTOR: "0.05",
+      FC_RUNS_FACTOR: "0.1",
       MUTATION_TESTS: tests.join(" "),
       MUTATION_REPORT: report,
     },
