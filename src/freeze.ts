@@ -12,12 +12,14 @@ function freeze(value: object): void {
     // Before what it holds, which may hold it.
     Object.freeze(value)
     if (Array.isArray(value)) for (const item of value) frozen(item)
-    else for (const key of Object.keys(value)) if (!isBuiltOnDemand(value, key)) frozen((value as Readonly<Record<string, unknown>>)[key])
+    // Not the keys as a list, which would be the most that a turn allocates.
+    else for (const key in value) if (!isBuiltOnDemand(value, key)) frozen((value as Readonly<Record<string, unknown>>)[key])
   } catch {
     // A proxy may refuse. A turn without checks may hold one, and must not fail for it.
   }
 }
 
-function isBuiltOnDemand(value: object, key: string): boolean {
+/** Whether a list of an object is built when it is read. */
+export function isBuiltOnDemand(value: object, key: string): boolean {
   return (key === "messages" || key === "attachments") && Object.getOwnPropertyDescriptor(value, key)?.get !== undefined
 }

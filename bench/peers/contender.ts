@@ -1,6 +1,6 @@
 /**
  * Runs one contender in this process: `node contender.ts FILE EXPORT fresh|steady|heap|saved|deltas|crash STEPS`. Prints one line of JSON.
- * `fresh`: the first turn of the process. `steady`: the best and the median of many turns, after others. `heap`: what a turn allocates.
+ * `fresh`: the first turn of the process, and what the process takes more after it. `steady`: the best and the median of many turns, after others. `heap`: what a turn allocates.
  * `saved`: the bytes that a host saves, and the time to make and to restore them. `deltas`: the time of a piece of streamed text. `crash`:
  * which tools ran in a batch of three that was killed after two.
  */
@@ -23,8 +23,11 @@ async function turn(): Promise<number> {
   return us / steps
 }
 
-if (mode === "fresh") console.log(JSON.stringify({ importMs, us: await turn() }))
-else if (mode === "heap") {
+if (mode === "fresh") {
+  const before = process.memoryUsage.rss()
+  const us = await turn()
+  console.log(JSON.stringify({ importMs, us, mib: (process.memoryUsage.rss() - before) / 2 ** 20 }))
+} else if (mode === "heap") {
   await turn()
   globalThis.gc?.()
   const before = process.memoryUsage().heapUsed

@@ -57,6 +57,7 @@ async function once<Result>(file: string, name: string, mode: string, steps: num
 const STEPS = [10, 100, 1_000] as const
 const rounds = values.quick ? 1 : 7
 const fresh = new Map<string, number[]>()
+const memory = new Map<string, number[]>()
 const imports = new Map<string, number[]>()
 const steady = new Map<string, number[]>()
 const heap = new Map<string, number>()
@@ -67,9 +68,10 @@ for (let round = 0; round < rounds; round += 1) {
   for (const { title, file, name, versionOf, most = 1_000 } of measured) {
     const key = `${title} ${versionOf}`
     for (const steps of STEPS.filter((steps) => steps <= most)) {
-      const result = await once<{ importMs: number; us: number }>(file, name, "fresh", steps)
+      const result = await once<{ importMs: number; us: number; mib: number }>(file, name, "fresh", steps)
       add(fresh, `${key} ${steps}`, result?.us)
       add(imports, key, result?.importMs)
+      if (steps === STEPS.at(-1)) add(memory, key, result?.mib)
     }
     if (round < 3) add(steady, key, (await once<{ best: number }>(file, name, "steady", 100))?.best)
     // The young generation holds all of it, so that nothing is collected in between.
@@ -86,8 +88,10 @@ const version = (name: string): string => {
   return version
 }
 
-console.log("| µs a step | fresh, 10 steps | fresh, 100 | fresh, 1,000 | steady, 100, best | kB allocated a step | import, ms |")
-console.log("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+console.log(
+  "| µs a step | fresh, 10 steps | fresh, 100 | fresh, 1,000 | steady, 100, best | kB allocated a step | import, ms | fresh, 1,000: MiB more |",
+)
+console.log("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
 for (const { title, versionOf } of measured) {
   const key = `${title} ${versionOf}`
   const row = [
@@ -95,6 +99,7 @@ for (const { title, versionOf } of measured) {
     Math.min(...(steady.get(key) ?? [Number.NaN])),
     heap.get(key) ?? Number.NaN,
     median(imports.get(key)),
+    median(memory.get(key)),
   ]
   console.log(`| ${title}${versionOf === undefined ? "" : ` ${version(versionOf)}`} | ${row.map(shown).join(" | ")} |`)
 }

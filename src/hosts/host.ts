@@ -300,9 +300,8 @@ export interface Host {
   /** Receives committed history and the end of the turn. Awaited before the next work is performed. If it throws, `runTurn` rejects. */
   progress?(effect: Progress | Done): Promise<void> | void
   /**
-   * Called before work is performed, after each accepted answer, and after `done`. With a journal, a checkpoint that is answered in the write
-   * of the answer before has no calls of its own: four in an iteration with tools instead of six. Save `machine.checkpoint()` here. Awaited.
-   * If it throws, `runTurn` rejects.
+   * Called before work is performed, after each accepted answer to it, and after `done`: four times in an iteration that calls a tool. A checkpoint
+   * of a host without `checkpoint` is no work. Save `machine.checkpoint()` here. Awaited. If it throws, `runTurn` rejects.
    */
   save?(machine: TurnMachine): Promise<void> | void
 }

@@ -1,4 +1,5 @@
 import { DriverError, SchemaError } from "../errors.ts"
+import { isBuiltOnDemand } from "../freeze.ts"
 import { MAX_JSON_DEPTH, whyNotJson } from "../json.ts"
 import { shortened } from "../text.ts"
 import type { DriverAction } from "../wire/action.ts"
@@ -114,13 +115,13 @@ const NO_REQUEST = { model: "", messages: [], attachments: [], tools: [], toolCh
  * transcript; frozen tools were checked before.
  */
 function requestFault(request: LlmRequest, index: number): Fault | undefined {
-  for (const key of Object.keys(request)) {
-    const path = `/${index}/request/${key}`
-    const { value } = Object.getOwnPropertyDescriptor(request, key) as PropertyDescriptor
+  for (const key in request) {
+    if (isBuiltOnDemand(request, key)) continue
+    const value = request[key as keyof LlmRequest]
     if (key === "messages" || key === "attachments") {
-      if (value !== undefined && !Array.isArray(value)) return { path, why: NO_LIST }
+      if (value !== undefined && !Array.isArray(value)) return { path: `/${index}/request/${key}`, why: NO_LIST }
     } else if (value !== undefined && !(typeof value === "object" && Object.isFrozen(value))) {
-      const found = faultIn(value, path, 0)
+      const found = faultIn(value, `/${index}/request/${key}`, 0)
       if (found !== undefined) return found
     }
   }

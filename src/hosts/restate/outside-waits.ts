@@ -133,7 +133,7 @@ export class OutsideWaits {
   }
 
   /** Returns whether a decision is new. */
-  #decided(response: Response): Promise<boolean> {
+  async #decided(response: Response): Promise<boolean> {
     return handleAnswer(this.#run.machine, { response, instead: () => response }, undefined, async (event) => this.#run.steps.emit(event))
   }
 

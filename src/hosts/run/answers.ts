@@ -26,9 +26,14 @@ async function saveWith(saved: NonNullable<Host["save"]>, machine: TurnMachine):
   UNSAVED.delete(machine)
 }
 
+/** Whether an effect is a checkpoint of a host that delivers nothing. It is no work: the run answers it, and saves when its answer led to work. */
+export function deliversNothing(effect: AnswerableEffect | undefined, host: Host): boolean {
+  return effect?.type === "checkpoint" && host.checkpoint === undefined
+}
+
 /** The answer to a checkpoint of a host that delivers nothing; `undefined`: an executor has to answer. */
 export function answerInPlace(effect: AnswerableEffect, host: Host, now: RunOptions["now"] = Date.now): Answer | undefined | Promise<Answer> {
-  if (effect.type !== "checkpoint" || host.checkpoint !== undefined) return undefined
+  if (!deliversNothing(effect, host)) return undefined
   const { id } = effect
   const answerAt = (time: number): Answer => {
     const response: Response = { type: "checkpoint_delivery", id, at: Math.floor(time), delivery: {} }
@@ -53,33 +58,54 @@ export type Show = (event: TurnEvent) => Promise<void>
 
 /**
  * Records an answer, then handles it. An answer that the turn refuses fails its effect; a refused decision is shown, and its call stays held.
- * Returns whether the turn accepted anything. `follows`: the response to the effect that comes next, if no work has to be performed for it; it
- * is recorded in the same write.
+ * Returns whether the turn accepted anything; a promise only if something has to be written or shown. `follows`: the response to the effect that
+ * comes next, if no work has to be performed for it; it is recorded in the same write.
  */
-export async function handleAnswer(
+export function handleAnswer(
   machine: TurnMachine,
   answer: Answer,
   journal: TurnLog | undefined,
   show: Show = nowhere,
   follows: () => Response | undefined = nothing,
-): Promise<boolean> {
+): boolean | Promise<boolean> {
   if (answer.response.type === "tool_decisions") return handleDecisions(machine, answer.response, journal, show)
   const checked = checkedAnswer(answer, (response) => machine.check(response))
+  return journal === undefined ? handleHere(machine, answer, checked) : handleRecorded(machine, answer, checked, journal, follows)
+}
+
+function handleHere(machine: TurnMachine, answer: Answer, checked: Response): boolean {
+  const handled = handle(machine, checked)
+  const instead = insteadOf(machine, answer, handled)
+  return accepted(instead === undefined ? handled : handle(machine, instead))
+}
+
+async function handleRecorded(
+  machine: TurnMachine,
+  answer: Answer,
+  checked: Response,
+  journal: TurnLog,
+  follows: () => Response | undefined,
+): Promise<boolean> {
   let handled: Handled
   try {
-    handled = journal === undefined ? handle(machine, checked) : await recordAndHandle(machine, checked, journal, follows)
+    handled = await recordAndHandle(machine, checked, journal, follows)
   } catch (error) {
     // One that is too long to be read again fails its effect, which would otherwise fail with each resume.
-    if (journal === undefined || !isTooLong(error)) throw error
+    if (!isTooLong(error)) throw error
     handled = await recordAndHandle(machine, machine.check(withoutPartial(answer.instead(error))), journal, follows)
   }
-  if (handled.refusal === undefined) return handled.isAccepted
-  const { error } = handled.refusal
-  if (error instanceof ProtocolError && ANSWERED_ELSEWHERE.has(error.code)) return false
-  const instead = machine.check(answer.instead(error))
-  const last = journal === undefined ? handle(machine, instead) : await recordAndHandle(machine, instead, journal, follows)
-  if (last.refusal !== undefined) throw last.refusal.error
-  return last.isAccepted
+  const instead = insteadOf(machine, answer, handled)
+  return accepted(instead === undefined ? handled : await recordAndHandle(machine, instead, journal, follows))
+}
+
+/** The response that fails an effect whose answer the turn refused; `undefined`: it refused nothing, or the answer came from elsewhere. */
+function insteadOf(machine: TurnMachine, answer: Answer, { refusal }: Handled): Response | undefined {
+  return refusal === undefined || isAnsweredElsewhere(refusal.error) ? undefined : machine.check(answer.instead(refusal.error))
+}
+
+function accepted({ isAccepted, refusal }: Handled): boolean {
+  if (refusal !== undefined && !isAnsweredElsewhere(refusal.error)) throw refusal.error
+  return isAccepted
 }
 
 interface Handled {
@@ -112,8 +138,10 @@ function handle(machine: TurnMachine, response: Response): Handled {
 
 function nothing(): undefined {}
 
-/** The codes of a result or a report that came after another one about the same call, from outside the run. */
-const ANSWERED_ELSEWHERE: ReadonlySet<string> = new Set(["call_already_answered", "call_is_pending"])
+/** Whether a result or a report came after another one about the same call, from outside the run. */
+function isAnsweredElsewhere(error: unknown): boolean {
+  return error instanceof ProtocolError && (error.code === "call_already_answered" || error.code === "call_is_pending")
+}
 
 async function nowhere(): Promise<void> {}
 
@@ -174,7 +202,15 @@ function withoutPartial(response: Response): Response {
   return { ...response, result }
 }
 
-/** Stops running executors and handles the answers that have arrived, so that their work is not repeated. `isOpen`: as {@link Work.stop}. */
-export async function stop(machine: TurnMachine, work: Work | undefined, journal: TurnLog | undefined, isOpen = false): Promise<void> {
-  for (const answer of work?.stop(isOpen) ?? []) await handleAnswer(machine, answer, journal)
+/**
+ * Stops running executors and handles the answers that have arrived, so that their work is not repeated. Returns a promise if there are any. `isOpen`:
+ * as {@link Work.stop}.
+ */
+export function stop(machine: TurnMachine, work: Work | undefined, journal: TurnLog | undefined, isOpen = false): Promise<void> | undefined {
+  const answers = work?.stop(isOpen) ?? []
+  return answers.length === 0 ? undefined : handleAll(machine, answers, journal)
+}
+
+async function handleAll(machine: TurnMachine, answers: readonly Answer[], journal: TurnLog | undefined): Promise<void> {
+  for (const answer of answers) await handleAnswer(machine, answer, journal)
 }

@@ -28,6 +28,15 @@ export interface WorkOptions extends Omit<PerformOptions, "turnId">, Pick<RunOpt
   readonly resumesCalls?: true
 }
 
+/** The calls of a batch. */
+interface Batch {
+  readonly queue: CallQueue
+  /** The ids of the calls that were given to the queue. A turn may name a held one again. */
+  readonly released: Set<string>
+}
+
+const NONE: readonly (() => void)[] = []
+
 /** One call of an executor. `controller`: aborts it alone. */
 interface Executing {
   readonly callId?: string | undefined
@@ -47,19 +56,18 @@ export class Work {
   readonly effectId: number
   readonly #host: Host
   readonly #options: WorkOptions
-  readonly #isModelCall: boolean
   readonly #isSideCall: boolean
   readonly #hasGrace: boolean
   readonly #running = new Set<AbortController>()
   readonly #stopWaiting: readonly (() => void)[]
-  readonly #said: PartialAnswer
-  /** The `once` calls whose start was recorded and that were stopped before they began. */
-  readonly #notBegun = new Set<string | undefined>()
+  /** What a model call has said; `undefined` for other work. */
+  readonly #said: PartialAnswer | undefined
+  /** The `once` calls whose start was recorded and that were stopped before they began; `undefined` while there is none. */
+  #notBegun: Set<string | undefined> | undefined
   /** The calls whose executor was called. */
   readonly #begun = new Set<string | undefined>()
-  readonly #calls: CallQueue
-  /** The held calls that were released to this work. A turn may name one again. */
-  readonly #released = new Set<string>()
+  /** The calls of a batch; `undefined` for other work. */
+  readonly #batch: Batch | undefined
   #answers: Answer[] = []
   /** How many executors have not ended or are about to begin. */
   #active = 0
@@ -83,34 +91,53 @@ export class Work {
   /** Starts at once. `checked`: returns a partial answer in the form of the wire, or `undefined` if the machine would refuse it. */
   constructor(effect: AnswerableEffect, host: Host, options: WorkOptions, checked: CheckPartial = checkLoosely) {
     this.effectId = effect.id
-    this.#said = new PartialAnswer(checked)
     this.#host = host
     this.#options = options
-    this.#isModelCall = effect.type === "llm_call"
+    this.#said = effect.type === "llm_call" ? new PartialAnswer(checked) : undefined
     this.#isSideCall = effect.type === "llm_call" && effect.purpose !== undefined
-    this.#hasGrace = this.#isModelCall || effect.type === "tool_calls" || effect.type === "exec_code"
-    this.#calls = new CallQueue(options.toolConcurrency ?? DEFAULT_TOOL_CONCURRENCY, {
+    this.#hasGrace = effect.type === "llm_call" || effect.type === "tool_calls" || effect.type === "exec_code"
+    this.#batch = effect.type === "tool_calls" ? { queue: this.#queue(), released: new Set() } : undefined
+    this.#stopWaiting = this.#waitForSignals(options)
+    // Counted while it begins, so that it does not end before all of it has begun.
+    this.#take()
+    try {
+      const begun = effect.type === "tool_calls" ? this.#runBatch(effect) : this.#runOne(effect)
+      if (begun === undefined) this.#free()
+      else begun.catch(this.#fail).then(this.#free)
+    } catch (error) {
+      this.#fail(error)
+      this.#free()
+    }
+  }
+
+  #queue(): CallQueue {
+    const host = this.#host
+    return new CallQueue(this.#options.toolConcurrency ?? DEFAULT_TOOL_CONCURRENCY, {
       isOver: () => this.#isOver || this.#failure !== undefined,
       mustRecord: (call) => !isExternal(call) && isOnce(host, call),
       recordStart: (callId) => this.#recordStart(callId),
       skip: (past, callId) => this.#skip(past, callId),
       now: () => this.#now(),
-      take: this.#take,
+      take: () => this.#take(),
       free: this.#free,
       run: (call, past, startedAt, end) =>
         isExternal(call) ? this.#resume(call, startedAt, end) : this.#run(toolTask(host, this.effectId, call, past), startedAt, end, call.callId),
       fail: this.#fail,
     })
-    this.#stopWaiting = [onAbort(options.signal, () => this.#abort()), onAbort(options.pause, this.#pause)]
-    this.#track(() => (effect.type === "tool_calls" ? this.#runBatch(effect) : this.#runOne(effect)))
+  }
+
+  #waitForSignals({ signal, pause }: WorkOptions): readonly (() => void)[] {
+    if (signal === undefined && pause === undefined) return NONE
+    return [onAbort(signal, () => this.#abort()), onAbort(pause, () => this.#pause())]
   }
 
   /** Runs held calls of the batch that a decision released. */
   release({ id, calls }: Pick<ToolCallsReleased, "id" | "calls">): void {
-    if (id !== this.effectId) return
-    const added = calls.filter(({ callId }) => !this.#released.has(callId))
-    for (const { callId } of added) this.#released.add(callId)
-    this.#calls.add(added)
+    if (id !== this.effectId || this.#batch === undefined) return
+    const { queue, released } = this.#batch
+    const added = calls.filter(({ callId }) => !released.has(callId))
+    for (const { callId } of added) released.add(callId)
+    queue.add(added)
   }
 
   /** Whether `Host.decide` may decide about calls that are held. */
@@ -120,7 +147,8 @@ export class Work {
 
   /** Asks `Host.decide`, beside the calls that run. Each of its decisions is an answer. */
   decide(held: readonly HeldCall[]): void {
-    this.#track(() => this.#decide(held))
+    this.#take()
+    this.#decide(held).catch(this.#fail).then(this.#free)
   }
 
   /** Called for each of these answers: whether it was a new decision. Where none was, the host is not asked again. */
@@ -165,7 +193,7 @@ export class Work {
 
   /** What an aborted model call said and used: what its executor reported, otherwise what it emitted. `undefined`: nothing, or it has an answer. */
   get partial(): LlmResponse | undefined {
-    return this.#isModelCall && this.#answers.length === 0 ? this.#said.response(this.#late, "cancelled") : undefined
+    return this.#answers.length === 0 ? this.#said?.response(this.#late, "cancelled") : undefined
   }
 
   /** Whether the executor of a call was called. */
@@ -175,7 +203,7 @@ export class Work {
 
   /** Whether a call was recorded as started and then not begun. */
   isNotBegun(callId?: string): boolean {
-    return this.#notBegun.has(callId)
+    return this.#notBegun?.has(callId) === true
   }
 
   /**
@@ -219,7 +247,7 @@ export class Work {
     return answers
   }
 
-  readonly #abort = (isOpen = false): void => {
+  #abort(isOpen = false): void {
     this.#isOver = true
     const { signal } = this.#options
     const reason = isOpen && signal?.aborted !== true ? new RunInterrupted() : this.#left === undefined ? signal?.reason : this.#left.reason
@@ -228,9 +256,9 @@ export class Work {
     this.#leaveReceivers()
   }
 
-  readonly #pause = (): void => {
+  #pause(): void {
     this.#isPaused = true
-    this.#calls.pause()
+    this.#batch?.queue.pause()
     this.#decider.abort(this.#options.pause?.reason)
     this.#wake()
   }
@@ -244,7 +272,9 @@ export class Work {
   #runOne(effect: Exclude<AnswerableEffect, ToolCalls>): Promise<void> | undefined {
     if (effect.type === "exec_code" && this.#host.code?.effects === "once") return this.#runRecorded(effect)
     const start = (startedAt: number): void => {
-      if (!this.#isOver) this.#run(taskOf(this.#host, effect), startedAt, this.#take())
+      if (this.#isOver) return
+      this.#take()
+      this.#run(taskOf(this.#host, effect), startedAt, this.#free)
     }
     const now = this.#now()
     if (typeof now !== "number") return now.then(start)
@@ -255,15 +285,16 @@ export class Work {
   async #runRecorded(effect: ExecCode): Promise<void> {
     const past = await this.#recordStart()
     const startedAt = this.#isOver ? 0 : await this.#now()
-    if (this.#isOver) this.#skip(past)
-    else this.#run(taskOf(this.#host, effect, past), startedAt, this.#take())
+    if (this.#isOver) return this.#skip(past)
+    this.#take()
+    this.#run(taskOf(this.#host, effect, past), startedAt, this.#free)
   }
 
   #runBatch({ id, calls, held, pending }: ToolCalls): Promise<void> | undefined {
     const outside = this.#options.resumesCalls === true && this.#host.tools?.resume !== undefined ? (pending ?? []) : []
-    for (const { callId } of calls) this.#released.add(callId)
+    for (const { callId } of calls) this.#batch?.released.add(callId)
     if (calls.length + outside.length > 0) {
-      this.#calls.add(outside.length === 0 ? calls : [...calls, ...outside])
+      this.#batch?.queue.add(outside.length === 0 ? calls : [...calls, ...outside])
       return undefined
     }
     return held === undefined && pending === undefined ? this.#answerNothing(id) : undefined
@@ -298,22 +329,9 @@ export class Work {
     for (const decision of decisions) this.#put({ ...answer, response: { ...response, decisions: [decision] } })
   }
 
-  /** Counts work until it has ended, and keeps its error. `undefined`: what it began counts on its own. */
-  #track(start: () => Promise<void> | undefined): void {
-    const end = this.#take()
-    try {
-      const work = start()
-      if (work !== undefined) return void work.catch(this.#fail).then(end)
-    } catch (error) {
-      this.#fail(error)
-    }
-    end()
-  }
-
-  /** Counts an executor, until what this returns is called. */
-  readonly #take = (): (() => void) => {
+  /** Counts what runs or is about to begin, until {@link #free}. */
+  #take(): void {
     this.#active += 1
-    return this.#free
   }
 
   readonly #free = (): void => {
@@ -330,7 +348,9 @@ export class Work {
 
   /** Keeps in mind that a call has not begun, although its start was recorded. */
   #skip(past: Past | undefined, callId?: string): void {
-    if (past === "first") this.#notBegun.add(callId)
+    if (past !== "first") return
+    this.#notBegun ??= new Set()
+    this.#notBegun.add(callId)
   }
 
   #run(task: Task, startedAt: number, end: () => void, callId?: string): void {
@@ -391,11 +411,11 @@ export class Work {
         }),
       abort: controller,
       isFatal,
-      said: this.#isModelCall ? this.#said : undefined,
+      said: this.#said,
       now: () => this.#now(),
       emit: (event) => {
         if (isOver()) return
-        if (this.#isModelCall) this.#said.add(event)
+        this.#said?.add(event)
         // The text of a side call is not an answer to the user.
         if (this.#isSideCall && (event.type === "text_delta" || event.type === "reasoning_delta")) return
         this.#emit(event)

@@ -64,24 +64,22 @@ export function startExecutor(
   onEnd: (execution: Execution) => void,
   onFatal: (error: unknown) => void,
 ): void {
-  const { abort, emit, isFatal } = surroundings
+  const { abort, emit, isFatal, pause, child, turn } = surroundings
   const stream = { hasEnded: false, hasText: false }
-  const context: EffectContext = withSignal(
-    {
-      effectId: surroundings.effectId,
-      idempotencyKey: surroundings.idempotencyKey,
-      ...(isFatal !== undefined && { isFatal }),
-      ...(surroundings.pause !== undefined && { pause: surroundings.pause }),
-      ...(surroundings.child !== undefined && { child: surroundings.child }),
-      ...(surroundings.turn !== undefined && { turn: surroundings.turn }),
-      emit: (event: TurnEvent) => {
-        if (stream.hasEnded) return
-        if (event.type === "text_delta" && event.content !== "") stream.hasText = true
-        emit(event)
-      },
+  const members: Mutable<Omit<EffectContext, "signal">> = {
+    effectId: surroundings.effectId,
+    idempotencyKey: surroundings.idempotencyKey,
+    emit: (event: TurnEvent) => {
+      if (stream.hasEnded) return
+      if (event.type === "text_delta" && event.content !== "") stream.hasText = true
+      emit(event)
     },
-    abort,
-  )
+  }
+  if (isFatal !== undefined) members.isFatal = isFatal
+  if (pause !== undefined) members.pause = pause
+  if (child !== undefined) members.child = child
+  if (turn !== undefined) members.turn = turn
+  const context: EffectContext = withSignal(members, abort)
   const end = (returned: boolean, value: unknown): void => {
     stream.hasEnded = true
     try {
@@ -96,6 +94,8 @@ export function startExecutor(
     (error) => end(false, error),
   )
 }
+
+type Mutable<Members> = { -readonly [Key in keyof Members]: Members[Key] }
 
 function started(task: Task, context: EffectContext): Promise<unknown> {
   try {

@@ -11,16 +11,8 @@ interface Made {
   source: SignalSource
 }
 
-class Signalled implements SignalSource {
-  declare readonly signal: AbortSignal
-  declare readonly [MADE]: Made
-
-  constructor(from: object, members: object | undefined, source: SignalSource) {
-    copyInto(this, from)
-    if (members !== undefined) Object.assign(this, members)
-    Object.defineProperty(this, MADE, { value: { of: this, source } satisfies Made })
-    Object.defineProperty(this, "signal", SIGNAL)
-  }
+interface Signalled extends SignalSource {
+  readonly [MADE]: Made
 }
 
 /** An own property, so that copies have it. One for all: with an accessor each, every context would have a shape of its own. */
@@ -43,18 +35,20 @@ function copyInto(to: object, from: object): void {
 }
 
 /**
- * A context with the signal of a source, which is read when the executor reads it. Most executors never do, and in Node making an
+ * Gives an object the signal of a source, which is read when the executor reads it, and returns it. Most executors never do, and in Node making an
  * `AbortSignal` costs as much as all else around a call. A copy (`{ ...context }`) holds the signal itself.
  */
 export function withSignal<Context extends object>(members: Context, source: SignalSource): Context & SignalSource {
-  return new Signalled(members, undefined, source) as Signalled & Context
+  Object.defineProperty(members, MADE, { value: { of: members, source } satisfies Made })
+  return Object.defineProperty(members, "signal", SIGNAL) as Context & SignalSource
 }
 
 /** A copy of a context with other members and the same signal, which is not read. Of what a host put around a context, the signal is read. */
 export function withMembers<Context extends SignalSource, Members extends object>(context: Context, members: Members): Context & Members {
   const made = (context as Partial<Signalled>)[MADE]
-  if (made?.of === context) return new Signalled(context, members, made.source) as unknown as Context & Members
-  const copy = { signal: context.signal }
+  const isOurs = made?.of === context
+  const copy: object = isOurs ? {} : { signal: context.signal }
   copyInto(copy, context)
-  return Object.assign(copy, members) as unknown as Context & Members
+  Object.assign(copy, members)
+  return (isOurs ? withSignal(copy, made.source) : copy) as Context & Members
 }

@@ -1,9 +1,10 @@
+import type { Turn } from "../../machine/turn.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
 import type { Done } from "../../wire/effect.ts"
 import type { LlmResponse } from "../../wire/llm.ts"
 import type { Response } from "../../wire/response.ts"
 import type { Host, RunToEndOptions, Suspended, SuspendingRunOptions, TurnChildren, TurnView } from "../host.ts"
-import { answerInPlace, emptyDelivery, handleAnswer, save, stop, UNSAVED } from "./answers.ts"
+import { answerInPlace, deliversNothing, emptyDelivery, handleAnswer, type Show, save, stop, UNSAVED } from "./answers.ts"
 import { cancelTurn, redirectTurn } from "./cancel.ts"
 import {
   checkGrace,
@@ -15,9 +16,9 @@ import {
   refuseUnasked,
   refuseWithoutDecider,
 } from "./checks.ts"
-import { Work, type WorkOptions } from "./effect-run.ts"
+import { isThenable, Work, type WorkOptions } from "./effect-run.ts"
 import { leaseLeft } from "./lease-left.ts"
-import { report, show } from "./report.ts"
+import { type Release, report, show } from "./report.ts"
 import { refuseToWait, suspended, withChildren } from "./suspend.ts"
 import { watchRun } from "./wake-run.ts"
 
@@ -61,6 +62,12 @@ export async function runTurn(machine: TurnMachine, host: Host, options: Suspend
   const outside = watchRun(machine, () => work?.wake())
   const follows = (): Response | undefined =>
     isAborted(signal) || isAborted(pause) || outside.isRedirected ? undefined : emptyDelivery(machine, host, options.now)
+  const release: Release = (released) => work?.release(released)
+  const showOwn: Show = (event) => show(Object.freeze(event), options)
+  /** Whether the run waits between a report and the next effect, so that its turn may change from outside in between. */
+  const waits = journal !== undefined || host.save !== undefined || options.now !== undefined
+  /** The turn when nothing was found to run, which is reported once more before the run suspends. */
+  let idle: Turn | undefined
   try {
     if (UNSAVED.has(machine)) await save(machine, host)
     for (;;) {
@@ -73,36 +80,46 @@ export async function runTurn(machine: TurnMachine, host: Host, options: Suspend
         continue
       }
 
-      const done = await report(machine, host, options, (released) => work?.release(released))
+      // Awaited only where there is something to wait for, here and below: a step has ten such places, and each await costs as much as an effect.
+      const reported = report(machine, host, options, release)
+      const done = isThenable(reported) ? await reported : reported
       if (done !== undefined) {
         await journal?.settled(machine)
         await save(machine, host)
         return done
       }
 
-      const { turn } = machine
-      if (work === undefined || work.effectId !== machine.outstanding?.id) {
-        if (work !== undefined) await stop(machine, work, journal)
-        if (journal !== undefined) await journal.settled(machine)
-        const saved = save(machine, host)
-        if (saved !== undefined) await saved
-        // Read again after the await: only the effect that is outstanding now is performed.
-        const { outstanding } = machine
+      if (work !== undefined && work.effectId !== machine.outstanding?.id) {
+        const late = stop(machine, work, journal)
         work = undefined
+        if (late !== undefined) {
+          await late
+          continue
+        }
+      }
+
+      if (work === undefined) {
+        const turn = waits ? machine.turn : undefined
+        if (journal !== undefined) await journal.settled(machine)
+        const saved = !isAborted(pause) && deliversNothing(machine.outstanding, host) ? undefined : save(machine, host)
+        if (saved !== undefined) await saved
+        // Read after the await: only the effect that is outstanding now is performed.
+        const { outstanding } = machine
         if (outstanding === undefined || isAborted(signal)) continue
-        if (!isAborted(pause)) {
-          const given = await answerInPlace(outstanding, host, options.now)
-          // What was added in the meantime is reported before the answer is recorded.
-          if (given !== undefined && machine.turn !== turn) continue
-          if (given !== undefined) {
-            if (!isAborted(signal) && (await handleAnswer(machine, given, journal))) await save(machine, host)
-            continue
-          }
+        const answered = isAborted(pause) ? undefined : answerInPlace(outstanding, host, options.now)
+        const given = isThenable(answered) ? await answered : answered
+        // What was added in the meantime is reported before the answer is recorded, and before the run suspends.
+        const isChanged = waits && machine.turn !== turn
+        if (given !== undefined) {
+          if (isChanged || isAborted(signal)) continue
+          const handled = handleAnswer(machine, given, journal)
+          if (typeof handled !== "boolean") await handled
+        } else if (!isAborted(pause)) {
           if (journal === undefined) refuseOnce(host, outstanding)
           // Tools may have changed since the run began.
           if (outstanding.type === "tool_calls") refuseUnasked(machine, host)
           work = new Work(outstanding, host, workOptions, (partial) => validPartial(machine, partial))
-        } else if (machine.turn === turn) {
+        } else if (!isChanged) {
           return withChildren(suspended(machine), journal)
         }
         continue
@@ -113,10 +130,17 @@ export async function runTurn(machine: TurnMachine, host: Host, options: Suspend
       // A decision that was not handed in before the cancellation must not release a call.
       if (answer?.response.type === "tool_decisions" && isAborted(signal)) continue
       if (answer !== undefined) {
-        const isNew = await handleAnswer(machine, answer, journal, (event) => show(Object.freeze(event), options), follows)
+        const handled = handleAnswer(machine, answer, journal, showOwn, follows)
+        const isNew = typeof handled === "boolean" ? handled : await handled
         if (answer.response.type === "tool_decisions") work.countDecision(isNew)
-        if (isNew) await save(machine, host)
-      } else if (work.isIdle && !isAborted(signal) && machine.turn === turn && !outside.isRedirected) {
+        const saved = isNew ? save(machine, host) : undefined
+        if (saved !== undefined) await saved
+      } else if (work.isIdle && !isAborted(signal) && !outside.isRedirected) {
+        const { turn } = machine
+        if (turn !== idle) {
+          idle = turn
+          continue
+        }
         // What was decided or answered during the last writes is performed first.
         await journal?.settled(machine)
         await save(machine, host)
@@ -128,7 +152,7 @@ export async function runTurn(machine: TurnMachine, host: Host, options: Suspend
   } finally {
     outside.end()
     // The caller receives the error that ended the run, even if recording the last answers fails afterwards.
-    await stop(machine, work, journal, !machine.done && work?.effectId === machine.outstanding?.id).catch(() => {})
+    await stop(machine, work, journal, !machine.done && work?.effectId === machine.outstanding?.id)?.catch(() => {})
   }
 }
 
