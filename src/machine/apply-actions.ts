@@ -8,7 +8,7 @@ import type { LogEvent, Outcome } from "../wire/event.ts"
 import type { TokenUsage } from "../wire/llm.ts"
 import type { HistoryRecord, Message, TurnCause } from "../wire/message.ts"
 import type { CompletedToolCall, ToolSpec } from "../wire/tool.ts"
-import { completeBatch, divideBatch, placeSettled, WaitingTools } from "./batch.ts"
+import { type Batch, completeBatch, divideBatch, placeSettled, WaitingTools } from "./batch.ts"
 import type { CompleteTurnConfig } from "./config.ts"
 import { heldUntil } from "./context.ts"
 import { doneEffect, progressEffect } from "./effects.ts"
@@ -148,9 +148,8 @@ export function applyActions(config: CompleteTurnConfig, turn: Turn, actions: re
           settled = batch.settled.map(({ result }) => result)
           break
         }
-        const held = action.held === undefined ? undefined : heldBatch(config, nextEffectId, action, batch.settled)
-        const outstanding: ToolCalls = { type: "tool_calls", id: nextEffectId, ...(held ?? { calls: batch.open }) }
-        for (const call of held?.held ?? []) effects.push({ type: "emit", event: { type: "approval_requested", held: call } })
+        const outstanding: ToolCalls = { type: "tool_calls", id: nextEffectId, ...openBatch(config, nextEffectId, action, batch) }
+        for (const call of outstanding.held ?? []) effects.push({ type: "emit", event: { type: "approval_requested", held: call } })
         started = new WaitingTools(outstanding, batch.settled.length === 0 ? {} : { settled: batch.settled })
         break
       }
@@ -172,7 +171,7 @@ export function applyActions(config: CompleteTurnConfig, turn: Turn, actions: re
         state = { type: "finished", outcome }
         break
       default:
-        throw new DriverError("unknown_action", `A list has an action of an unknown type: ${String((action as { type?: unknown } | null)?.type)}.`)
+        throw new DriverError("unknown_action", `A list has an action of an unknown type: ${String((action as { type?: unknown }).type)}.`)
     }
     if (started === undefined) continue
     if (work !== undefined || settled !== undefined)
@@ -197,10 +196,9 @@ export function applyActions(config: CompleteTurnConfig, turn: Turn, actions: re
     usage = addKnown(usage, ...arrived.map(({ result }) => result.usage)) ?? usage
     settled = completeBatch(waiting, [])
     state = waiting
-    if (concluded.released.length > 0) {
-      released = { type: "tool_calls_released", id: waiting.outstanding.id, calls: concluded.released }
-      effects.push(released)
-    }
+    // One without calls is left out when it is polled, as is one whose calls were all answered in the meantime.
+    released = { type: "tool_calls_released", id: waiting.outstanding.id, calls: concluded.released }
+    effects.push(released)
   }
 
   const { at, nextMessageNumber } = facts
@@ -221,10 +219,8 @@ export function applyActions(config: CompleteTurnConfig, turn: Turn, actions: re
     heldSince: (state.type === "waiting_tools" && state.isHeld) || endedHeld(turn, state, at) ? at : undefined,
     heldMs: heldUntil(turn.position, at),
   }
-  const changed = hasUnreported || turnCauses !== turn.record.turnCauses
-  const record: TurnRecord = changed
-    ? { messages, events, turnCauses, reportedEvents: hasUnreported ? events.length : reportedEvents, startLength }
-    : turn.record
+  // Turn causes come with the messages of their delivery.
+  const record: TurnRecord = hasUnreported ? { messages, events, turnCauses, reportedEvents: events.length, startLength } : turn.record
   const next: Turn = { position, record, surface }
   if (hasUnreported) insertProgress(effects, reportedEvents, next, work ?? released)
   if (outcome !== undefined) appendEnd(effects, next, outcome)
@@ -244,14 +240,18 @@ export interface Applied {
   readonly settled: readonly CompletedToolCall[] | undefined
 }
 
-/** @throws {DriverError} `invalid_hold`, `missing_callback` */
-function heldBatch(
+/**
+ * The calls of a batch that its driver did not settle: those that may run, and those that it holds.
+ * @throws {DriverError} `invalid_hold`, `missing_callback`
+ */
+function openBatch(
   { driver }: CompleteTurnConfig,
   id: number,
-  { calls, held = [] }: StartTools,
-  settled: readonly SettledCall[],
+  { calls, held: holds = [] }: StartTools,
+  { settled, open }: Batch,
 ): Pick<ToolCalls, "calls" | "held"> {
-  const batch = holdCalls(id, calls, settled, held)
+  if (holds.length === 0) return { calls: open }
+  const batch = holdCalls(id, calls, settled, holds)
   if (batch.held.length === 0) return { calls: batch.calls }
   if (driver.onToolDecisions === undefined)
     throw new DriverError("missing_callback", `The driver "${driver.name}" holds calls but has no onToolDecisions.`)

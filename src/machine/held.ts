@@ -162,23 +162,28 @@ export function placeDecisions(state: HeldState, given: readonly Decision[], at:
   const placed: Decision[] = []
   for (const decision of given) {
     const call = byRequest.get(decision.requestId)
-    const fault = call === undefined ? unknownRequest(decision) : faultOf(decision, call)
-    if (fault !== undefined) return { decisions: [], refused: { requestId: decision.requestId, ...fault } }
-    const counted = call === undefined ? decision : inTime(decision, call, at)
+    if (call === undefined) return refusing(decision, unknownRequest(decision))
+    const fault = faultOf(decision, call)
+    if (fault !== undefined) return refusing(decision, fault)
+    const counted = inTime(decision, call, at)
     const first = earlier.get(decision.requestId) ?? added.get(decision.requestId)
     if (first === undefined) {
       placed.push(counted)
       added.set(decision.requestId, decidedBy(counted))
     } else if (!isSame(first, decision) && !isSame(first, counted)) {
       // An approval that is repeated after its time is the one that came in time.
-      const message = `The call ${quoted(call?.callId ?? "")} is decided already: ${wordsOf(first)}.`
-      return { decisions: [], refused: { requestId: decision.requestId, why: "call_already_decided", message } }
+      const message = `The call ${quoted(call.callId)} is decided already: ${wordsOf(first)}.`
+      return refusing(decision, { why: "call_already_decided", message })
     }
   }
   return { decisions: placed }
 }
 
 type Fault = Pick<RefusedDecision, "why" | "message">
+
+function refusing({ requestId }: Decision, fault: Fault): PlacedDecisions {
+  return { decisions: [], refused: { requestId, ...fault } }
+}
 
 function unknownRequest({ requestId }: Decision): Fault {
   return { why: "unknown_request", message: `The turn holds no call with the request ${quoted(requestId)}.` }
@@ -197,7 +202,7 @@ function faultOf(decision: Decision, { callId, digest, ask }: HeldCall): Fault |
   // Only a host without validation hands in such a decision. The call would run as the model wrote it.
   if (decision.decision === "edit" && decision.args === undefined)
     return { why: "decision_not_allowed", message: `The edit of ${quoted(callId)} has no arguments.` }
-  const scope = "scope" in decision ? (decision.scope ?? "call") : "call"
+  const scope = ("scope" in decision ? decision.scope : undefined) ?? "call"
   if (scope !== "call" && !ask.scopes.includes(scope))
     return { why: "decision_not_allowed", message: `A decision about ${quoted(callId)} may not reach the ${scope}.` }
   return undefined

@@ -137,8 +137,6 @@ function syncSurface(config: CompleteTurnConfig, turn: Turn, _state: TurnState, 
 function completeModelCall(config: CompleteTurnConfig, turn: Turn, state: StateOf<"waiting_llm">, answer: ResponseOf<"llm_complete">): RuleResult {
   const { driver, sessionId, emitLlmTrace } = config
   const { iteration } = turn.position
-  const actions: MachineAction[] = []
-
   const { result } = answer
   // A failed call may have used tokens.
   const usage = result.ok ? result.response.usage : (result.error.usage ?? result.partial?.usage)
@@ -146,7 +144,7 @@ function completeModelCall(config: CompleteTurnConfig, turn: Turn, state: StateO
   const counted = addKnown(usage, retried)
   const cumulative = counted === undefined ? turn.position.usage : addUsage(turn.position.usage, counted)
   const context = new TurnContext(config, turn, answer.at, cumulative)
-  if (counted !== undefined) actions.push({ type: "count_usage", cumulative })
+  const actions: MachineAction[] = [{ type: "count_usage", cumulative }]
   if (usage !== undefined) actions.push({ type: "emit", event: { type: "token_usage", iteration, usage, cumulative } })
   const textStreamed = answer.textStreamed === true
   // Its text is not an answer to the user.
@@ -181,8 +179,8 @@ function collectResults(config: CompleteTurnConfig, turn: Turn, state: StateOf<"
   const usage = addKnown(...arrived.map(({ result }) => result.usage))
   const cumulative = usage === undefined ? turn.position.usage : addUsage(turn.position.usage, usage)
   const context = new TurnContext(config, turn, response.at, cumulative)
-  const actions: MachineAction[] = arrived.map(({ result }) => ({ type: "emit", event: toolCallEvent(result) }))
-  if (usage !== undefined) actions.push({ type: "count_usage", cumulative })
+  const events = arrived.map(({ result }): MachineAction => ({ type: "emit", event: toolCallEvent(result) }))
+  const actions: readonly MachineAction[] = [...events, { type: "count_usage", cumulative }]
   const all = completeBatch(state, arrived)
   if (all === undefined) return { context, actions: [...actions, { type: "store_results", arrived }] }
   return { context, actions, ask: () => config.driver.onToolResults(context, all), rescue: () => [resultsAction(context, "tools", all)] }

@@ -40,9 +40,10 @@ export function endAtLimit(context: TurnContext, { type, name }: ReachedLimit, m
  */
 export function withinLimits(context: TurnContext, actions: readonly MachineAction[]): readonly MachineAction[] {
   const limit = reachedLimit(context)
-  const place = limit === undefined ? -1 : actions.findIndex(startsWork)
-  const start = actions[place]
-  if (limit === undefined || start === undefined || !startsWork(start)) return actions
+  if (limit === undefined) return actions
+  const start = actions.find(startsWork)
+  if (start === undefined) return actions
+  const place = actions.indexOf(start)
   // A list with two starts is at fault, and stays so.
   return [
     ...actions.slice(0, place),

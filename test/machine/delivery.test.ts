@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest"
+import type { TurnConfig } from "../../src/machine/config.ts"
 import type { ProtocolDriver } from "../../src/machine/driver.ts"
 import { stopped } from "../../src/machine/terminal.ts"
 import type { DriverAction } from "../../src/schemas/action.ts"
@@ -307,5 +308,35 @@ describe("a delivery that holds only turn causes that are known counts as empty"
     expect(seen).toEqual([["mine"]])
     expect(machine.outcome).toMatchObject({ type: "finished" })
     expect(machine.messages).toEqual([])
+  })
+})
+
+describe("the limit of iterations, when something is delivered", () => {
+  /** The messages of the turn, and for which limits its host was asked for a message. */
+  function deliveredAt(checkpoint: DriverAction, maxIterations: number): readonly [ids: readonly string[], asked: readonly string[]] {
+    const asked: string[] = []
+    const turnLimitMessage: TurnConfig["turnLimitMessage"] = (_id, max, when) => {
+      asked.push(`${max} ${when}`)
+      return userMessage("The last one.", "last")
+    }
+    let first = true
+    const prepareIteration = (): readonly DriverAction[] => {
+      const actions: readonly DriverAction[] = [first ? checkpoint : { type: "start_llm", request: REQUEST }]
+      first = false
+      return actions
+    }
+    const machine = new TurnMachine(configOf({ maxIterations, turnLimitMessage, driver: driverOf({ prepareIteration }) }), { messages: [] })
+    pollAll(machine)
+    respond(machine, delivers(1, { userMessages: [userMessage("more", "u2")] }))
+    return [machine.messages.map(({ id }) => id), asked]
+  }
+
+  test("is announced in the last iteration, and only then", () => {
+    expect(deliveredAt(BEFORE_COMPLETION, 1)).toEqual([["u2", "last"], ["1 last_iteration"]])
+    expect(deliveredAt(BEFORE_COMPLETION, 2)).toEqual([["u2"], []])
+  })
+
+  test("is not announced after work: the iteration is not over", () => {
+    expect(deliveredAt(AFTER_WORK, 1)).toEqual([["u2"], []])
   })
 })

@@ -331,6 +331,35 @@ describe("a driver's answer to a model's answer that was cut off", () => {
     expect(effectNames(effects).slice(0, 3)).toEqual(["emit token_usage", "emit llm_response", "emit error"])
   })
 
+  test("sees the partial answer of a failed call as one, with its driver state; a driver without onLlmCutOff stores nothing of it", () => {
+    const error = { message: "lost", retryable: true, terminalReason: "provider_error" } as const
+    const response = { text: "Half an", parts: [], usage: NO_USAGE, terminalReason: "stop" } as const
+    const failed = { type: "llm_complete", id: 1, result: { ok: false, error, partial: response } } as const
+    const seen: unknown[] = []
+    const machine = startedWith([{ ...LLM, driverState: 7 }], {
+      onLlmCutOff: (_context, waiting) => void seen.push(waiting.driverState, waiting.failed),
+    })
+    respond(machine, failed)
+    const cutOff = startedWith([{ ...LLM, driverState: 8 }], {
+      onLlmCutOff: (_context, waiting) => void seen.push(waiting.driverState, waiting.failed),
+    })
+    respond(cutOff, half)
+    expect(seen).toEqual([7, true, 8, undefined])
+    const without = startedWith([LLM])
+    respond(without, failed)
+    expect(without.history).toEqual([])
+    for (const { outcome } of [machine, without]) expect(outcome).toMatchObject({ type: "stopped", stop: { type: "provider_error" } })
+  })
+
+  test("to a side call, or to a failed one, is not shown: it is no answer to the user", () => {
+    const side: DriverAction = { ...LLM, purpose: "compaction" }
+    const error = { message: "lost", retryable: true, terminalReason: "provider_error" } as const
+    const [cutOff, failed] = [startedWith([side]), startedWith([side])]
+    expect(effectNames(respond(cutOff, half)).slice(0, 2)).toEqual(["emit token_usage", "emit error"])
+    const result = { ok: false, error, ...(half.result.ok && { partial: half.result.response }) } as const
+    expect(effectNames(respond(failed, { type: "llm_complete", id: 1, result })).slice(0, 2)).toEqual(["emit token_usage", "emit error"])
+  })
+
   test("cannot start work for the partial answer of a failed call", () => {
     const error = { message: "lost", retryable: true, terminalReason: "provider_error" } as const
     const machine = startedWith([LLM], { onLlmCutOff: () => [APPEND, LLM, FINISH] })

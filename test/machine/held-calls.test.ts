@@ -281,7 +281,7 @@ describe("a driver that answers decisions", () => {
 
   test("may settle a call that was approved: a policy has the last word", () => {
     const { machine, effects } = answering([{ type: "settle_calls", results: [rejected("a")] }])
-    expect(letRun(effects)).toEqual([])
+    expect(effectNames(effects)).toEqual(["emit approval_decided", "emit tool_call"])
     expect(machine.checkpoint().state).toMatchObject({ decided: [{ requestId: "1:a", decision: "approve", by: "anna" }], results: [{}, null] })
   })
 
@@ -422,6 +422,7 @@ describe("a driver that answers decisions", () => {
       ["a", "[Tool execution cancelled]\nThe turn ended with an error."],
       ["b", "result of b"],
     ])
+    expect(machine.messages.find(({ parts }) => parts[0]?.type === "tool_result")?.id).toBe("m_0_tools_1")
   })
 
   test("and fails when it is asked what follows: the results of the batch stay", () => {
@@ -438,16 +439,22 @@ describe("a driver that answers decisions", () => {
   test.each<readonly [string, DriverAction]>([
     ["release_calls", RELEASE_A],
     ["settle_calls", { type: "settle_calls", results: [completed("a")] }],
-  ])("%s is only for answers to decisions", (_type, action) => {
-    const start = startedWith([action, FINISH])
-    expect(driverError(start)).toBe("invalid_decision")
+  ])("%s is only for answers to decisions", (type, action) => {
+    const only = (machine: TurnMachine): void => {
+      expect(driverError(machine)).toBe("invalid_decision")
+      expect(JSON.stringify(machine.outcome)).toContain(`A driver may use ${type} only in answer to a decision.`)
+    }
+    only(startedWith([action]))
+    only(startedWith([action, FINISH]))
     const model = startedWith([{ type: "start_llm", request: REQUEST }], { onLlmComplete: () => [action, FINISH] })
     respond(model, says(1, "Hi."))
-    expect(driverError(model)).toBe("invalid_decision")
-    const tools = waiting(batchOf(["a"]), { onToolResults: () => [action, FINISH] })
-    respond(tools, decides(about("a")))
-    respond(tools, results(1, completed("a")))
-    expect(driverError(tools)).toBe("invalid_decision")
+    only(model)
+    for (const answer of [[action], [action, FINISH]]) {
+      const tools = waiting(batchOf(["a"]), { onToolResults: () => answer })
+      respond(tools, decides(about("a")))
+      respond(tools, results(1, completed("a")))
+      only(tools)
+    }
     const machine = waiting(batchOf(["a"]))
     expectRefused(machine, () => machine.apply([action]), "action_starts_work")
     expect(letRun(pollAll(machine))).toEqual([])

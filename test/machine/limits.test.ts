@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest"
-import { addUsage, limitReached, NO_USAGE, refineTerminalReason } from "../../src/machine/limits.ts"
+import { addUsage, limitReached, NO_USAGE, refineTerminalReason, resultLimit } from "../../src/machine/limits.ts"
 import type { LlmResponse, TerminalReason, TokenUsage } from "../../src/schemas/llm.ts"
 import { configOf } from "./support.ts"
 
@@ -49,6 +49,20 @@ describe("limitReached", () => {
 
   test("without a limit it is never reached", () => {
     expect(limitReached(configOf(), 0, Number.MAX_SAFE_INTEGER)).toBe(false)
+  })
+})
+
+describe("resultLimit", () => {
+  test.each([
+    { maxResultTokens: 7, maxContextTokens: 1_000, characters: 28 },
+    { maxResultTokens: 0, maxContextTokens: 1_000, characters: Number.POSITIVE_INFINITY },
+    // Half of the window, rounded down, at four characters a token.
+    { maxContextTokens: 100, characters: 200 },
+    { maxContextTokens: 101, characters: 200 },
+    { maxContextTokens: 0, characters: Number.POSITIVE_INFINITY },
+    { characters: Number.POSITIVE_INFINITY },
+  ])("$maxResultTokens tokens in a window of $maxContextTokens are $characters characters", ({ characters, ...limits }) => {
+    expect(resultLimit(limits)).toBe(characters)
   })
 })
 

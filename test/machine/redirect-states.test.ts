@@ -117,6 +117,13 @@ describe("a turn is redirected in every state but the last", () => {
     expect(machine.history.at(-1)).toEqual({ type: "conversation", message: OTHER })
   })
 
+  test("a side call: the iteration has not begun, so the next one is the same", () => {
+    const machine = started([{ type: "start_llm", request: REQUEST, purpose: "compaction" }])
+    machine.command(REDIRECT)
+    expect(work(pollAll(machine))).toEqual(["cancel_llm 1", "llm_call 2"])
+    expect(machine.iteration).toBe(0)
+  })
+
   test("the list has every state of the table", () => {
     expect([...Object.keys(STATES), "finished"].sort()).toEqual(Object.keys(TRANSITIONS).sort())
     const machine = begun()

@@ -296,3 +296,41 @@ test("a held call that is approved after the deadline runs, its result is stored
   expect(machine.outcome).toEqual(DEADLINE)
   expect(JSON.stringify(machine.messages)).toContain("paid")
 })
+
+describe("what a turn that ended at a limit leaves", () => {
+  const ended = (action: DriverAction): TurnMachine => {
+    const driver = driverOf({ onLlmComplete: () => [action] })
+    const machine = new TurnMachine(configOf({ maxTokens: 12, driver }), { messages: [userMessage("hello")] })
+    pollAll(machine)
+    respond(machine, says(1, "Hi."))
+    expect(machine.outcome).toEqual(MAX_TOKENS)
+    return machine
+  }
+  const limit = (id: string, more = ""): object => {
+    const text = `This turn reached its limit of 12 tokens and ended here, before a final answer.${more}`
+    return { id, role: "system", parts: [{ id: `${id}.p0`, type: "error", text }] }
+  }
+
+  test("is a message that says so, as the only one", () => {
+    expect(ended({ type: "start_llm", request: REQUEST }).messages.slice(1)).toEqual([limit("m_0_turn_limit_1")])
+    expect(ended({ type: "start_tools", calls: [] }).messages.slice(1)).toEqual([limit("m_0_turn_limit_1")])
+    expect(ended({ type: "start_exec", code: "1", driverState: null }).messages.slice(1)).toEqual([
+      limit("m_0_turn_limit_1", " The code of the last answer was not run."),
+    ])
+  })
+
+  test("is a result for each call, those that the driver settled among them, and the usage of these", () => {
+    const usage = { inputTokens: 3, cachedInputTokens: 0, outputTokens: 4, reasoningTokens: 0 }
+    const machine = ended({ type: "start_tools", calls: [pending("a"), pending("b")], settled: [completed("b", "known", { usage })] })
+    const notRun = "[Tool execution cancelled]\nThe call was not run: the turn reached its limit of 12 tokens."
+    expect(machine.messages[1]).toMatchObject({
+      id: "m_0_tools_1",
+      parts: [
+        { callId: "a", text: notRun },
+        { callId: "b", text: "known" },
+      ],
+    })
+    expect(machine.messages.slice(2)).toEqual([limit("m_0_turn_limit_2")])
+    expect(machine.usage).toEqual({ inputTokens: 13, cachedInputTokens: 0, outputTokens: 6, reasoningTokens: 0 })
+  })
+})

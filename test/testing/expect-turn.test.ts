@@ -107,6 +107,23 @@ describe("a turn that follows the laws", () => {
     ])
   })
 
+  // If the result from outside is the last, the turn has waited for it; if it comes with the other, or before it, it has not.
+  test("may wait for work outside for a time that depends on the order of results", () => {
+    const batch: DriverAction = { type: "start_tools", calls: ["a", "b"].map((callId) => ({ callId, toolName: "tool", args: {} })) }
+    const at = (time: number, input: TurnInput): TurnInput => ("response" in input ? respond({ ...input.response, at: time } as Response) : input)
+    const inputs = [
+      POLL,
+      at(10, respond({ type: "tool_pending", id: 1, callId: "b", token: "job" })),
+      at(20, resultsOf(1, "a")),
+      at(100, resultsOf(1, "b")),
+      POLL,
+    ]
+    expect(expectTurn(configOf([[batch], [FINISH]]), START, inputs).checkpoint).toMatchObject({ at: 100, heldMs: 80 })
+    // Each of the other orders of law 8, as a turn of its own: nothing that runs here is ever waited for last.
+    for (const others of [[at(100, resultsOf(1, "a", "b"))], [at(100, resultsOf(1, "b")), at(100, resultsOf(1, "a"))]])
+      expect(expectTurn(configOf([[batch], [FINISH]]), START, [...inputs.slice(0, 2), ...others, POLL]).checkpoint).not.toHaveProperty("heldMs")
+  })
+
   test("may be answered before it is polled, up to its end: an answered checkpoint still comes, and an answered batch does not", () => {
     const end: DriverAction = { type: "start_checkpoint", checkpoint: "after_work", onEmpty: FINISH as never }
     const [poll, said] = INPUTS as [TurnInput, TurnInput]

@@ -13,7 +13,7 @@ import type { LlmFailure, LlmResponse } from "../../../src/schemas/llm.ts"
 import type { Part } from "../../../src/schemas/message.ts"
 import type { TurnMachine } from "../../../src/validated-turn-machine.ts"
 import { opened } from "../../support/stored-text.ts"
-import { calls, configOf, deferred, neverCalled, newTurn, says, script, start, succeed, ticks, toolTexts, usage } from "./support.ts"
+import { calls, configOf, deferred, neverCalled, newTurn, says, script, start, succeed, ticks, toolTexts, usage, watchTimers } from "./support.ts"
 
 const CANCELLED = { type: "stopped", stop: { type: "cancelled" } }
 const FAILURE: LlmFailure = { message: "The call was aborted.", retryable: false, terminalReason: "cancelled" }
@@ -57,8 +57,15 @@ const emitted = [
 ]
 
 describe("a cancelled model call has a time to end", () => {
-  beforeEach(() => void vi.useFakeTimers())
-  afterEach(() => void vi.useRealTimers())
+  let timers: ReturnType<typeof watchTimers>
+  beforeEach(() => {
+    vi.useFakeTimers()
+    timers = watchTimers()
+  })
+  afterEach(() => {
+    timers.end()
+    vi.useRealTimers()
+  })
 
   test.each([
     ["cancelGraceMs", 50, 50],
@@ -74,9 +81,10 @@ describe("a cancelled model call has a time to end", () => {
     controller.abort()
     await vi.advanceTimersByTimeAsync(expected - 1)
     expect(done).toBeUndefined()
+    expect(timers.left(expected)).toBe(1)
     await vi.advanceTimersByTimeAsync(1)
     expect(done?.outcome).toEqual(CANCELLED)
-    expect(vi.getTimerCount()).toBe(0)
+    expect(timers.left(expected)).toBe(0)
   })
 
   test("of nothing with 0", async () => {
@@ -86,9 +94,15 @@ describe("a cancelled model call has a time to end", () => {
   })
 
   test("and the turn does not wait for the rest of it, and leaves no timer", async () => {
-    const { done } = await abortAfter("", async () => Promise.reject(new Error("aborted")))
-    expect(done.outcome).toEqual(CANCELLED)
-    expect(vi.getTimerCount()).toBe(0)
+    let during = 0
+    const call: Call = async ({ signal }) => {
+      expect(signal.aborted).toBe(true)
+      await ticks(20)
+      during = timers.left(60_000)
+      throw new Error("aborted")
+    }
+    const { done } = await abortAfter("", call)
+    expect([during, done.outcome, timers.left(60_000)]).toEqual([1, CANCELLED, 0])
   })
 
   test("an answer after that time is dropped", async () => {
@@ -112,9 +126,8 @@ describe("a cancelled model call has a time to end", () => {
         return hangs()
       },
     }
-    const done = await runTurn(newTurn(), host, { signal: controller.signal })
-    expect(done.outcome).toEqual(CANCELLED)
-    expect(vi.getTimerCount()).toBe(0)
+    const done = await runTurn(newTurn(), host, { signal: controller.signal, cancelGraceMs: 60_000 })
+    expect([done.outcome, timers.left(60_000)]).toEqual([CANCELLED, 0])
   })
 })
 

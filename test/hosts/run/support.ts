@@ -127,6 +127,33 @@ export async function ticks(count: number): Promise<void> {
   for (let index = 0; index < count; index += 1) await Promise.resolve()
 }
 
+/**
+ * Watches the fake timers that are set until `end`. `left`: how many of a length are neither cleared nor due. `vi.getTimerCount` also counts those
+ * that belong to no test of the file: the files of the fast lane share a thread, and what an earlier file left to end by itself may set a timer at
+ * any time.
+ */
+export function watchTimers(): { readonly left: (ms: number) => number; readonly end: () => void } {
+  const { setTimeout: set, clearTimeout: clear } = globalThis
+  const lengths = new Map<unknown, number | undefined>()
+  const watched = (act: () => void, ms?: number): unknown => {
+    const timer = set(() => {
+      lengths.delete(timer)
+      act()
+    }, ms)
+    lengths.set(timer, ms)
+    return timer
+  }
+  const forgotten: typeof clearTimeout = (timer) => {
+    lengths.delete(timer)
+    clear(timer)
+  }
+  Object.assign(globalThis, { setTimeout: watched, clearTimeout: forgotten })
+  return {
+    left: (ms) => [...lengths.values()].filter((length) => length === ms).length,
+    end: () => void Object.assign(globalThis, { setTimeout: set, clearTimeout: clear }),
+  }
+}
+
 export async function until(holds: () => boolean): Promise<void> {
   for (let index = 0; index < 1_000 && !holds(); index += 1) await Promise.resolve()
   expect(holds()).toBe(true)
