@@ -1,13 +1,16 @@
 import { describe, expect, test } from "vitest"
-import type { Host, RunOptions } from "../../../src/hosts/host.ts"
+import type { Host, RunOptions, Suspended, SuspendingRunOptions } from "../../../src/hosts/host.ts"
+import { journaled } from "../../../src/hosts/journal/journaled.ts"
+import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
 import { runTurn } from "../../../src/hosts/run/run-turn.ts"
 import { redirectRun, wakeRun } from "../../../src/hosts/run/wake-run.ts"
 import type { ProtocolDriver } from "../../../src/machine/driver.ts"
 import type { TurnMachine } from "../../../src/machine/turn-machine.ts"
+import type { Done } from "../../../src/schemas/effect.ts"
 import type { TurnEvent } from "../../../src/schemas/event.ts"
 import type { Message } from "../../../src/schemas/message.ts"
 import { approve, Counted, decided, heldTurn, hostOf, suspendedOf } from "./held-support.ts"
-import { calls, neverCalled, newTurn, says, script, succeed } from "./support.ts"
+import { calls, configOf, neverCalled, newTurn, says, script, start, succeed } from "./support.ts"
 
 // A run waits only where a receiver, a store or a clock is async. Whatever waits, and whatever changes the turn there, the run must notice.
 
@@ -138,6 +141,25 @@ describe("a turn that changes from outside while its run waits, or does not wait
     expect(counted.order).toEqual(["c1"])
   })
 
+  test("a call that is released after a report with an async receiver runs", async () => {
+    const counted = new Counted()
+    const host = hostOf(counted, [["c1", "pay"]], { decide: async (held) => held.map(approve), progress: async () => {} })
+    const done = await runTurn(heldTurn(), host, { onEvent: async () => {} })
+    expect(done.outcome.type).toBe("finished")
+    expect(counted.order).toEqual(["c1"])
+  })
+
+  test("what a receiver could not receive is not reported once a host without one has run", async () => {
+    const machine = newTurn()
+    const broken = (): never => {
+      throw new Error("store down")
+    }
+    await expect(runTurn(machine, { llmCall: script(says("Hello.")), progress: broken })).rejects.toThrow("store down")
+    const done = await runTurn(machine, { llmCall: neverCalled })
+    expect(done.outcome.type).toBe("finished")
+    expect((await runTurn(machine, { llmCall: neverCalled, progress: broken })).eventDelta).toEqual([])
+  })
+
   test("a pause at a checkpoint saves what the checkpoint before it led to", async () => {
     const checkpoints: ProtocolDriver = {
       name: "checkpoints",
@@ -162,6 +184,40 @@ describe("a turn that changes from outside while its run waits, or does not wait
     suspendedOf(await runTurn(machine, { llmCall: neverCalled, save }, { pause: pause.signal, onEvent }))
     expect(machine.outstanding).toMatchObject({ type: "checkpoint", id: 3 })
     expect(saved.at(-1)).toBe(JSON.stringify(machine.checkpoint()))
+  })
+})
+
+describe("with a journal, the empty delivery after the last answer is not recorded with it", () => {
+  /** Runs a turn of one answer. `act` is called when the answer has come, and before it is handled: an event of it is still being received. */
+  async function answeredAfter(act: () => void, options: Pick<SuspendingRunOptions, "signal" | "pause">): Promise<Done | Suspended> {
+    const answers = script(says("Hello."), says("Else."))
+    const host: Host = {
+      async llmCall(_effect, { emit }) {
+        emit({ type: "reasoning_delta", content: "A thought." })
+        return answers()
+      },
+    }
+    let acts = 1
+    const onEvent = async ({ type }: TurnEvent): Promise<void> => {
+      if (type !== "reasoning_delta" || acts === 0) return
+      acts -= 1
+      await new Promise((resolve) => setImmediate(resolve))
+      act()
+    }
+    const given = { config: configOf(), start }
+    return journaled(host, memoryJournalStore()).run("turn", given, { ...options, onEvent })
+  }
+
+  test("if the run was aborted in the meantime: the turn is cancelled", async () => {
+    const controller = new AbortController()
+    const end = await answeredAfter(() => controller.abort(), { signal: controller.signal })
+    expect(end).toMatchObject({ type: "done", outcome: { type: "stopped", stop: { type: "cancelled" } } })
+  })
+
+  test("if the run was paused in the meantime: it is suspended before the end", async () => {
+    const controller = new AbortController()
+    const end = await answeredAfter(() => controller.abort(), { pause: controller.signal })
+    expect(end).toMatchObject({ type: "suspended", held: [] })
   })
 })
 
