@@ -191,7 +191,7 @@ async function recordInterruptedWork(thread: ThreadState, machine: TurnMachine, 
   if (outstanding === undefined || !thread.hasGoals) return
   const { lostUsage } = thread.options
   const isLost = outstanding.type === "llm_call" && lostUsage !== undefined
-  const stop = stopRecord(machine.history, threadId, thread.now(), machine.turn.position)
+  const stop = stopRecord(machine.turn.record.events, threadId, thread.now(), machine.turn.position)
   const events = [...(isLost ? [lostUsageRecord(threadId, turnId, lostUsage(outstanding.request))] : []), ...(stop === undefined ? [] : [stop])]
   if (events.length === 0) return
   await journal.command(machine, { type: "apply", actions: [{ type: "append_events", events }] })
@@ -202,12 +202,12 @@ async function endTurn(thread: ThreadState, { turnId }: ThreadTurnBegun, machine
   const at = thread.now()
   const { costMicros } = thread.options.goal ?? {}
   if (!thread.hasGoals) {
-    const records = machine.history.slice(log.records.length)
+    const records = machine.turn.record.events.slice(log.records.length)
     const { iteration, usage } = machine
     return log.append({ type: "turn_ended", at, turnId, outcome, iteration, records, usage, ...surfaceFields(log, machine) })
   }
   // A turn that was cancelled while it waited for people: its driver did not see how long.
-  const waited = heldRecord(machine.history, thread.threadId, machine.turn.position, at)
+  const waited = heldRecord(machine.turn.record.events, thread.threadId, machine.turn.position, at)
   const { events } = machine.turn.record
   // What is appended to these is what the log appends: they share one storage, and what was read of it is not read again.
   const history = waited === undefined ? events : events.append([waited])
@@ -221,7 +221,7 @@ async function endTurn(thread: ThreadState, { turnId }: ThreadTurnBegun, machine
     { turnId, outcome, usage, ...(costMicros !== undefined && { costMicros }) },
     at,
   )
-  const own = machine.history.slice(log.records.length)
+  const own = machine.turn.record.events.slice(log.records.length)
   await log.append({
     type: "turn_ended",
     at,

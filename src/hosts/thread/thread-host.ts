@@ -27,7 +27,7 @@ interface Attended {
  */
 export function threadHost(thread: ThreadState, machine: TurnMachine, host: Host, { attend, isRecorded }: Attended): Host {
   const { threadId, options, hasGoals } = thread
-  let goal = hasGoals ? readGoal(machine.history, threadId).state.goal : null
+  let goal = hasGoals ? readGoal(machine.turn.record.events, threadId).state.goal : null
   return wrapHost(host, {
     llmCall: async (next, effect, context) => {
       if (!isRecorded) thread.calling = { request: effect.request, counted: countedUsage(machine, threadId) }
@@ -52,7 +52,7 @@ export function threadHost(thread: ThreadState, machine: TurnMachine, host: Host
       await next(effect)
       if (!hasGoals) return
       const outputs = goalChanges(effect.eventDelta, threadId, goal)
-      goal = readGoal(machine.history, threadId).state.goal
+      goal = readGoal(machine.turn.record.events, threadId).state.goal
       await thread.report(outputs)
     },
     checkpoint: async (next, effect, context) => {
@@ -100,8 +100,8 @@ async function deliver(thread: ThreadState, machine: TurnMachine, { checkpoint }
   // A command that was valid when it was given may be refused by now.
   if (commands.length > 0)
     await thread.report(changeGoal(thread.goalThread, ...commands.map(commandInput)).outputs.filter(({ type }) => type === "refused"))
-  const goals = goalDeliveries(machine.history, checkpoint, thread.now(), { threadId, policy, commands, continueInTurn, queuedInput })
-  const { state } = readGoal(machine.history, threadId)
+  const goals = goalDeliveries(machine.turn.record.events, checkpoint, thread.now(), { threadId, policy, commands, continueInTurn, queuedInput })
+  const { state } = readGoal(machine.turn.record.events, threadId)
   const events = thread.children?.usageEvents(state.goal, state.memory) ?? []
   return mergeDeliveries(inputs, events.length > 0 ? { events } : {}, own, goals)
 }

@@ -7,13 +7,14 @@ import { countedIn } from "../run/lease-left.ts"
 import type { ThreadState } from "./thread-state.ts"
 
 /** The usage of a turn that is counted so far, with what no response reported. */
-export function countedUsage({ usage, history }: TurnMachine, threadId: string): TokenUsage {
-  return addUsage(usage, readGoal(history, threadId).unreported)
+export function countedUsage({ usage, turn }: TurnMachine, threadId: string): TokenUsage {
+  // Not `machine.history`, which copies the whole thread: this is called for each model call.
+  return addUsage(usage, readGoal(turn.record.events, threadId).unreported)
 }
 
 /** What the goal of a thread has left for children of the running turn; `undefined`: it has no budget, or the turn is not charged to it. */
 export function tokensLeft(thread: ThreadState, machine: TurnMachine, turnId: string): TokensLeft | undefined {
-  const { goal, turn, memory } = readGoal(machine.history, thread.threadId).state
+  const { goal, turn, memory } = readGoal(machine.turn.record.events, thread.threadId).state
   if (goal === null || goal.tokenBudget === null || turn?.marked !== true) return undefined
   const uncharged = tokensOf(countedUsage(machine, thread.threadId)) - tokensOf(turn.charged)
   const used = goal.tokensUsed + goal.childTokensUsed + Math.max(0, uncharged) + turn.childTokens

@@ -27,6 +27,23 @@ async function countCalls(prototype: object, method: string, run: () => Promise<
   return calls
 }
 
+/** The lists that histories are copied to while `run` runs. */
+async function listsMade(run: () => Promise<unknown>): Promise<(readonly unknown[])[]> {
+  const { toArray } = History.prototype
+  const made = new Set<readonly unknown[]>()
+  History.prototype.toArray = function (this: History<unknown>) {
+    const list = toArray.call(this)
+    made.add(list)
+    return list
+  }
+  try {
+    await run()
+  } finally {
+    History.prototype.toArray = toArray
+  }
+  return [...made]
+}
+
 describe("the cost of a thread's turn does not depend on earlier turns (law 9)", () => {
   describe.each([
     ["a message and an answer", LONG_THREAD, false],
@@ -78,6 +95,23 @@ describe("the cost of a thread's turn does not depend on earlier turns (law 9)",
       expect(late / early).toBeLessThan(1.02)
       await thread.close()
     })
+  })
+
+  test.each([
+    ["a goal", WITH_GOAL],
+    ["no goal driver", WITHOUT_GOALS],
+  ] as const)("with %s: a turn copies the history of the thread no more often for having more model calls", async (kind, options) => {
+    const copies = async (calls: boolean): Promise<number> => {
+      const thread = await Thread.open(memoryJournalStore(), "t", options)
+      if (kind === "a goal") await thread.command({ type: "set", objective: "Talk about foxes." })
+      const host = longHost(calls)
+      await playTurns(thread, host, 4, calls)
+      const { length } = thread.history
+      const made = await listsMade(() => playTurns(thread, host, 4, calls))
+      await thread.close()
+      return made.filter((list) => list.length >= length).length
+    }
+    expect(await copies(true)).toBe(await copies(false))
   })
 
   test("nor does it after the thread was opened again, but for its first turn", async () => {
