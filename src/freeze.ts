@@ -21,10 +21,10 @@ function freeze(value: object): void {
 
 /** Whether a key that a loop over an object names is not one of its prototype, to which another package may have added some. As fast as no check, and `Object.hasOwn` is not. */
 export function isOwn(value: object, key: string): boolean {
-  return hasOwnProperty.call(value, key)
+  return hasOwn.call(value, key)
 }
 
-const { hasOwnProperty } = Object.prototype
+const { hasOwnProperty: hasOwn } = Object.prototype
 
 /** Whether a list of an object is built when it is read. */
 export function isBuiltOnDemand(value: object, key: string): boolean {

@@ -301,7 +301,7 @@ export interface Host {
   progress?(effect: Progress | Done): Promise<void> | void
   /**
    * Called before work is performed, after each accepted answer to it, and after `done`: four times in an iteration that calls a tool. A checkpoint
-   * of a host without `checkpoint` is no work. Save `machine.checkpoint()` here. Awaited. If it throws, `runTurn` rejects.
+   * of a host without `checkpoint` is not work. Save `machine.checkpoint()` here. Awaited. If it throws, `runTurn` rejects.
    */
   save?(machine: TurnMachine): Promise<void> | void
 }

@@ -26,7 +26,7 @@ async function saveWith(saved: NonNullable<Host["save"]>, machine: TurnMachine):
   UNSAVED.delete(machine)
 }
 
-/** Whether an effect is a checkpoint of a host that delivers nothing. It is no work: the run answers it, and saves when its answer led to work. */
+/** Whether an effect is a checkpoint of a host that delivers nothing. It is not work: the run answers it, and saves when its answer led to work. */
 export function deliversNothing(effect: AnswerableEffect | undefined, host: Host): boolean {
   return effect?.type === "checkpoint" && host.checkpoint === undefined
 }
