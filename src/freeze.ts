@@ -13,11 +13,18 @@ function freeze(value: object): void {
     Object.freeze(value)
     if (Array.isArray(value)) for (const item of value) frozen(item)
     // Not the keys as a list, which would be the most that a turn allocates.
-    else for (const key in value) if (!isBuiltOnDemand(value, key)) frozen((value as Readonly<Record<string, unknown>>)[key])
+    else for (const key in value) if (isOwn(value, key) && !isBuiltOnDemand(value, key)) frozen((value as Readonly<Record<string, unknown>>)[key])
   } catch {
     // A proxy may refuse. A turn without checks may hold one, and must not fail for it.
   }
 }
+
+/** Whether a key that a loop over an object names is not one of its prototype, to which another package may have added some. As fast as no check, and `Object.hasOwn` is not. */
+export function isOwn(value: object, key: string): boolean {
+  return hasOwn.call(value, key)
+}
+
+const { hasOwnProperty: hasOwn } = Object.prototype
 
 /** Whether a list of an object is built when it is read. */
 export function isBuiltOnDemand(value: object, key: string): boolean {

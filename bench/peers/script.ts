@@ -38,10 +38,20 @@ export class Work {
 /** Runs a turn. Returns what a host would save of it, if the contender saves anything. */
 export type Contender = (work: Work) => Promise<unknown>
 
-/** What a contender's run leaves to be saved, and how a later process continues from its text. */
+/** What a contender's run leaves to be saved, and how a later process continues from it. */
 export interface Saved {
-  readonly text: string
-  restore(text: string): unknown
+  readonly bytes: number
+  restore(): unknown
+}
+
+/** A text that is saved. It is made each time, so that making it can be measured. */
+export function savedText(text: string, restore: (text: string) => unknown): Saved {
+  return {
+    get bytes() {
+      return Buffer.byteLength(text)
+    },
+    restore: () => restore(text),
+  }
 }
 
 /** Streams an answer of so many pieces of text, and hands each to `onPiece`. */

@@ -1,5 +1,5 @@
 import { DriverError, SchemaError } from "../errors.ts"
-import { isBuiltOnDemand } from "../freeze.ts"
+import { isBuiltOnDemand, isOwn } from "../freeze.ts"
 import { MAX_JSON_DEPTH, whyNotJson } from "../json.ts"
 import { shortened } from "../text.ts"
 import type { DriverAction } from "../wire/action.ts"
@@ -116,7 +116,7 @@ const NO_REQUEST = { model: "", messages: [], attachments: [], tools: [], toolCh
  */
 function requestFault(request: LlmRequest, index: number): Fault | undefined {
   for (const key in request) {
-    if (isBuiltOnDemand(request, key)) continue
+    if (!isOwn(request, key) || isBuiltOnDemand(request, key)) continue
     const value = request[key as keyof LlmRequest]
     if (key === "messages" || key === "attachments") {
       if (value !== undefined && !Array.isArray(value)) return { path: `/${index}/request/${key}`, why: NO_LIST }

@@ -12,7 +12,7 @@ import type { AnswerableEffect, ToolCalls } from "../wire/effect.ts"
 import type { Outcome } from "../wire/event.ts"
 import type { Response } from "../wire/response.ts"
 import { LAWS, LawError } from "./laws.ts"
-import { partialAnswer, possibleAnswers, possibleRedirections } from "./possible-answers.ts"
+import { POSSIBLE_APPLICATIONS, partialAnswer, possibleAnswers, possibleRedirections } from "./possible-answers.ts"
 import { exploreStates, inputsTo, type Place } from "./state-space.ts"
 import { type CheckedStep, type DriverLaw, type GivenInput, keyOf, StepChecker, type StepLaw, StepLawError } from "./step-checker.ts"
 import type { TestedMachine, TestedMachineClass, TurnInput } from "./turn-input.ts"
@@ -29,6 +29,8 @@ export interface ExploreBounds {
   readonly deliveries?: number
   /** Redirections of one turn by its user. Default 0: the host never redirects it. */
   readonly redirects?: number
+  /** How often the host applies actions of its own to one turn. Default 0: never. */
+  readonly applies?: number
   /** Inputs in one turn. Default 100. */
   readonly depth?: number
   /** Different states of the turn. Default 20,000. */
@@ -47,7 +49,8 @@ export interface ExploreTurnOptions {
   readonly answers?: (effect: AnswerableEffect, defaults: readonly Response[]) => readonly Response[]
   /**
    * The commands that a host may give to an unfinished turn in a state. Default: `cancel`, also in mid-answer, `fail` and `finish`; with a bound
-   * of `redirects`, also `redirect`, with what the model had said or with the results of calls that ended in time.
+   * of `redirects`, also `redirect`, with what the model had said or with the results of calls that ended in time; with a bound of `applies`, also
+   * `apply`, with an event, a record and a message, and with a record and an end.
    */
   readonly commands?: (turn: TestedMachine, defaults: readonly HostInput[]) => readonly HostInput[]
   /** Laws of the caller, by name. Each is checked on every step. */
@@ -114,7 +117,10 @@ export function exploreTurn(options: ExploreTurnOptions): Exploration {
   return new Explorer(options).explore()
 }
 
-const DEFAULT_BOUNDS: Required<ExploreBounds> = { iterations: 2, calls: 2, deliveries: 1, redirects: 0, depth: 100, states: 20_000 }
+const DEFAULT_BOUNDS: Required<ExploreBounds> = { iterations: 2, calls: 2, deliveries: 1, redirects: 0, applies: 0, depth: 100, states: 20_000 }
+
+/** The commands that have a bound of their own. */
+const BOUNDED = { redirects: "redirect", applies: "apply" } as const
 
 /** A state, with what its bounds count on the way there. */
 interface Explored {
@@ -123,6 +129,8 @@ interface Explored {
   readonly deliveries: number
   /** The number of redirections on the way. */
   readonly redirects: number
+  /** How often the host applied actions on the way. */
+  readonly applies: number
 }
 
 /** The way to a state. */
@@ -162,7 +170,7 @@ class Explorer {
     const path = this.#options.path?.filter((input): input is GivenInput => input.type !== "poll")
     const { transitions } = exploreStates<Explored, GivenInput>({
       start: () => this.#step(undefined, undefined, undefined),
-      key: ({ step, deliveries, redirects }) => `${deliveries} ${redirects} ${keyOf(step)}`,
+      key: ({ step, deliveries, redirects, applies }) => `${deliveries} ${redirects} ${applies} ${keyOf(step)}`,
       inputs: (explored, place) => {
         const machine = withPath(place, undefined, () => this.#checker.enter(explored.step.reached))
         return path === undefined ? this.#inputs(explored, place, machine) : path.slice(place.depth, place.depth + 1)
@@ -189,11 +197,19 @@ class Explorer {
     const given = explored.deliveries < bounds.deliveries ? answers : answers.filter((response) => !delivers(response))
     if (given.length < answers.length) this.#cut("deliveries")
     const cancels = outstanding?.type === "llm_call" ? [...COMMANDS, CANCEL_IN_ANSWER] : COMMANDS
-    const defaults = bounds.redirects === 0 ? cancels : [...cancels, ...possibleRedirections(outstanding)]
+    const redirections = bounds.redirects === 0 ? [] : possibleRedirections(outstanding)
+    const defaults = [...cancels, ...redirections, ...(bounds.applies === 0 ? [] : POSSIBLE_APPLICATIONS)]
     const commands = this.#options.commands?.(machine, defaults) ?? defaults
-    const allowed = explored.redirects < bounds.redirects ? commands : commands.filter(({ type }) => type !== "redirect")
-    if (allowed.length < commands.length) this.#cut("redirects")
+    const allowed = this.#within(explored, "applies", this.#within(explored, "redirects", commands))
     return [...given.map((response): GivenInput => ({ type: "respond", response })), ...allowed]
+  }
+
+  /** The commands without those of a kind that were given as often as the bounds allow. */
+  #within(explored: Explored, bound: keyof typeof BOUNDED, commands: readonly HostInput[]): readonly HostInput[] {
+    if (explored[bound] < this.#bounds[bound]) return commands
+    const allowed = commands.filter(({ type }) => type !== BOUNDED[bound])
+    if (allowed.length < commands.length) this.#cut(bound)
+    return allowed
   }
 
   #answers(effect: AnswerableEffect): readonly Response[] {
@@ -214,7 +230,8 @@ class Explorer {
     return {
       step,
       deliveries: (from?.deliveries ?? 0) + (input?.type === "respond" && delivers(input.response) ? 1 : 0),
-      redirects: (from?.redirects ?? 0) + (input?.type === "redirect" ? 1 : 0),
+      redirects: (from?.redirects ?? 0) + (input?.type === BOUNDED.redirects ? 1 : 0),
+      applies: (from?.applies ?? 0) + (input?.type === BOUNDED.applies ? 1 : 0),
     }
   }
 

@@ -1,3 +1,4 @@
+import type { DriverAction } from "../wire/action.ts"
 import type { Decision, HeldCall, Verdict } from "../wire/approval.ts"
 import type { AnswerableEffect, LlmCall, ToolCalls } from "../wire/effect.ts"
 import type { LlmFailure, LlmResponse, OutputPart, TerminalReason } from "../wire/llm.ts"
@@ -99,6 +100,22 @@ export function possibleRedirections(effect: AnswerableEffect | undefined): read
   if (effect === undefined || first === undefined) return [redirect]
   return [redirect, { ...redirect, answer: results(effect.id, [completed(first, SUCCESS)]) }]
 }
+
+const NOTED = { type: "append_events", events: [{ type: "protocol", event: { type: "noted" } }] } as const satisfies DriverAction
+const ADDED: Message = { id: "applied", role: "user", parts: [{ id: "applied.p0", type: "text", text: "By the way." }] }
+
+/** What a host may apply to a turn: something to show and to store, and an end. */
+export const POSSIBLE_APPLICATIONS: readonly Extract<TurnInput, { type: "apply" }>[] = [
+  {
+    type: "apply",
+    actions: [
+      { type: "emit", event: { type: "message", kind: "host", text: "The host notes something." } },
+      NOTED,
+      { type: "append_events", events: [{ type: "conversation", message: ADDED }] },
+    ],
+  },
+  { type: "apply", actions: [NOTED, { type: "finish", outcome: { type: "stopped", stop: { type: "plugin_abort" } } }] },
+]
 
 /** Results, decisions, and a report that the first call continues outside. They come in any order and any mixture. */
 function toolAnswers(effect: ToolCalls): readonly Response[] {

@@ -105,6 +105,10 @@ export type ModelFault =
   | "never_free"
   /** A turn that resumes asks the model again. */
   | "answer_ignored"
+  /** A process that opens the journal of a turn drops its last record, as if that were torn. */
+  | "last_dropped"
+  /** An input is taken back although a turn has received it. */
+  | "taken_back_late"
 
 export interface ModelOptions {
   readonly inputs: number
@@ -284,6 +288,7 @@ export class ThreadModel {
       case "open_turn":
         if (turn === undefined) throw new Error("No turn has begun.")
         turn.owner = number
+        if (this.options.fault === "last_dropped") turn.records.pop()
         process.turn = [...turn.records]
         this.#follow(draft, number, process)
         break
@@ -334,7 +339,7 @@ export class ThreadModel {
   }
 
   #retract(draft: Draft, number: ProcessNumber, process: ProcessDraft, input: number): void {
-    if (!queueOf(process.log).waiting.includes(input)) {
+    if (!queueOf(process.log).waiting.includes(input) && this.options.fault !== "taken_back_late") {
       draft.retractions[input] = "delivered"
       return
     }

@@ -27,12 +27,14 @@ const CODE = [ANSWERED, RAN, DELIVERED]
 const ROWS: { readonly [name: string]: readonly string[] } = {
   chat: CHAT,
   "chat, prompt and tools synced": IS_FAST ? [SYNCED, ANSWERED, DELIVERED] : [SYNCED, ...CHAT],
+  "chat, an empty answer asked for once more": IS_FAST ? [ANSWERED, DELIVERED] : CHAT,
   "chat, output as answer": CHAT,
   "chat, output as tool": CHAT,
   code: CODE,
   "code, wrapped with a state of its own": CODE,
   approval: HELD,
   "approval of one call of two": HELD,
+  "approval that denies": IS_FAST ? [ANSWERED, DECISIONS, DELIVERED] : HELD,
   compaction: IS_FAST ? [ANSWERED, DELIVERED] : CHAT,
   goal: CHAT,
   "goal with a budget, continued": CHAT,
@@ -44,6 +46,17 @@ const ROWS: { readonly [name: string]: readonly string[] } = {
   "goal, redirected": CHAT,
   "compaction, redirected": [ANSWERED, DELIVERED],
   "code, redirected": CODE,
+  "chat, with hostile answers": CHAT,
+  // Within two answers, no call that was approved has a result.
+  "approval, with hostile answers": IS_FAST ? [ANSWERED, DECISIONS, DELIVERED] : HELD,
+  "goal, with hostile answers": CHAT,
+  "chat, output as tool, with hostile answers": CHAT,
+  "chat, with additions of the host": IS_FAST ? [ANSWERED, DELIVERED] : CHAT,
+  "chat, prompt and tools synced, with additions of the host": [SYNCED, ...CHAT],
+  "approval, with additions of the host": HELD,
+  "goal, with additions of the host": CHAT,
+  "compaction, with additions of the host": [ANSWERED, DELIVERED],
+  "code, with additions of the host": CODE,
 }
 
 /**
@@ -55,7 +68,6 @@ const NOT_REACHED: { readonly [row: string]: readonly StateName[] } = {
   [RESULTS]: ["waiting_llm", "waiting_exec"],
   [DECISIONS]: ["waiting_llm", "waiting_exec"],
   [RAN]: ["waiting_llm", "waiting_tools", "waiting_exec"],
-  [ANSWERED]: ["waiting_llm"],
   // A delivery is followed by an iteration, or by the end that the checkpoint was made for.
   [DELIVERED]: ["waiting_llm", "waiting_tools", "waiting_exec", "waiting_checkpoint"],
 }

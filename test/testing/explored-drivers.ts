@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util"
 import { approvalDriver } from "../../src/drivers/approval/driver.ts"
 import { chatDriver } from "../../src/drivers/chat.ts"
 import { codeDriver } from "../../src/drivers/code.ts"
@@ -16,7 +17,7 @@ import { viewProjector } from "../../src/projectors/view.ts"
 import type { TurnStart } from "../../src/schemas/config.ts"
 import type { AnswerableEffect } from "../../src/schemas/effect.ts"
 import type { OutputPart } from "../../src/schemas/llm.ts"
-import type { Message } from "../../src/schemas/message.ts"
+import type { HistoryRecord, Message } from "../../src/schemas/message.ts"
 import type { Response } from "../../src/schemas/response.ts"
 import { answerTo } from "../../src/testing/answers.ts"
 import type { ExploreBounds, ExploreTurnOptions } from "../../src/testing/explore-turn.ts"
@@ -55,6 +56,14 @@ const consent =
     const found = after.outstanding.calls.find(({ callId }) => isHeld(callId) && !allowed.has(`${state.outstanding.id}:${callId}`))
     return found === undefined || isGranted ? undefined : `${found.callId} may run`
   }
+
+/** A call that the policy denies, and an edited one, get a result and never run. */
+const NEVER_SECOND: StepLaw = ({ after }) => {
+  const found = after.outstanding?.type === "tool_calls" && after.outstanding.calls.find(({ callId, args }) => isSecond(callId) || isEdited(args))
+  return found ? `${found.callId} may run` : undefined
+}
+
+const isEdited = (args: Json): boolean => isDeepStrictEqual(args, { edited: true })
 
 const isSecond = (callId: string): boolean => callId.endsWith("_1")
 
@@ -211,6 +220,19 @@ const TWO_ITERATIONS = { maxIterations: 2 }
 
 const approval = approvalDriver(chatDriver(), HOLD)
 
+/** What a host applies is stored and shown, once, and the turn still waits for what it waited for. */
+const APPLIED: StepLaw = ({ input, before, after, effects }) => {
+  if (input?.type !== "apply" || before === undefined) return undefined
+  const isNoted = (record: HistoryRecord): boolean => record.type === "protocol" && isDeepStrictEqual(record.event, { type: "noted" })
+  const added = after.history.slice(before.history.length)
+  if (added.filter(isNoted).length !== 1) return "the record is not there once"
+  if (input.actions.some(({ type }) => type === "finish")) return after.done ? undefined : "the turn has not ended"
+  if (after.messages.filter(({ id }) => id === "applied").length !== 1) return "the message is not there once"
+  if (effects.filter((effect) => effect.type === "emit" && effect.event.type === "message" && effect.event.kind === "host").length !== 1)
+    return "the event is not shown once"
+  return after.outstanding === before.outstanding || after.outstanding?.id === before.outstanding?.id ? undefined : "it waits for something else"
+}
+
 /** The drivers of this package, and those around others that hosts build of them. */
 export const EXPLORED: readonly ExploredDriver[] = [
   {
@@ -222,6 +244,11 @@ export const EXPLORED: readonly ExploredDriver[] = [
     name: "chat, prompt and tools synced",
     options: { driver: chatDriver(), config: { syncExecutionSurface: true, maxIterations: 1 } },
     bounds: { fast: { calls: 0, deliveries: 9 }, full: { calls: 1, deliveries: 9 } },
+  },
+  {
+    name: "chat, an empty answer asked for once more",
+    options: { driver: chatDriver({ retryEmptyAnswer: true }), config: { maxIterations: 3 } },
+    bounds: { fast: { iterations: 2, calls: 0, deliveries: 0 }, full: { iterations: 3, calls: 1, deliveries: 0, depth: 7 } },
   },
   ...(["answer", "tool"] as const).map(
     (outputMode): ExploredDriver => ({
@@ -270,6 +297,17 @@ export const EXPLORED: readonly ExploredDriver[] = [
       laws: { "the second call may run only after an approval or an edit": consent(isSecond) },
     },
     bounds: { fast: { iterations: 1, deliveries: 0 }, full: { iterations: 1, deliveries: 1 } },
+  },
+  {
+    name: "approval that denies",
+    options: {
+      driver: approvalDriver(chatDriver(), {
+        policy: ({ callId }, { edited }) => (isSecond(callId) || edited === true ? { deny: "No." } : { hold: { scopes: ["call", "turn"] } }),
+      }),
+      config: TWO_ITERATIONS,
+      laws: { ...CONSENT_LAW, "a denied call never runs": NEVER_SECOND },
+    },
+    bounds: { fast: { iterations: 1, deliveries: 0, depth: 2 }, full: { iterations: 1, deliveries: 0 } },
   },
   {
     name: "compaction",
@@ -337,7 +375,57 @@ export const EXPLORED: readonly ExploredDriver[] = [
     0,
     true,
   ),
+  answeredHostilely("chat", { driver: chatDriver() }),
+  answeredHostilely("approval", { driver: approval, laws: CONSENT_LAW }),
+  answeredHostilely("goal", { driver: goalAround(chatDriver()), laws: CHARGES_LAW }, "create_goal"),
+  answeredHostilely(
+    "chat, output as tool",
+    { driver: chatDriver({ output: CITY, outputMode: "tool" }), laws: { "a finished turn has a value of the schema": HAS_VALUE } },
+    "submit",
+  ),
+  addedTo("chat", { driver: chatDriver(), config: TWO_ITERATIONS }, 2, true),
+  addedTo("chat, prompt and tools synced", { driver: chatDriver(), config: { syncExecutionSurface: true } }, 1),
+  addedTo("approval", { driver: approval, config: TWO_ITERATIONS, laws: CONSENT_LAW }, 1),
+  addedTo("goal", { driver: goalAround(chatDriver()), config: TWO_ITERATIONS, laws: CHARGES_LAW }, 1),
+  addedTo("compaction", { driver: compactingDriver(chatDriver(), COMPACTION), config: SMALL_WINDOW, start: LONG }, 0),
+  addedTo("code", { driver: codeDriver(), config: TWO_ITERATIONS, without: ["verbatim"], answers: withCode }, 0, true),
 ]
+
+/** What a model says that was not asked for: calls of a tool that it was not offered, two calls with one id, and arguments that no tool can read. */
+function withHostile(toolName: string): NonNullable<ExploreTurnOptions["answers"]> {
+  return (effect, defaults) => {
+    if (effect.type !== "llm_call") return defaults
+    const call = (callId: string, name: string, inputJson: string): OutputPart => ({ type: "tool_call", callId, toolName: name, inputJson })
+    return [
+      ...defaults.filter((answer) => callsOf(answer).length > 0),
+      says(effect, call("c", "not_offered", "{}")),
+      says(effect, call("c", "__proto__", "{}"), call("d", "constructor", "{}")),
+      says(effect, call("c", toolName, "{}"), call("c", toolName, '{"a":1}')),
+      says(effect, call("c", toolName, "{}"), call("c", "not_offered", "{}")),
+      says(effect, call("", toolName, "{}")),
+      ...["[]", '"text"', "null", "1e999", '{"__proto__":{"polluted":true}}', "{}{}"].map((text) => says(effect, call("c", toolName, text))),
+    ]
+  }
+}
+
+/** Answers that nobody asked for. */
+function answeredHostilely(name: string, options: ExploredDriver["options"], toolName = "tool"): ExploredDriver {
+  return {
+    name: `${name}, with hostile answers`,
+    options: { ...options, config: { ...options.config, ...TWO_ITERATIONS }, answers: withHostile(toolName) },
+    bounds: { fast: { iterations: 1, deliveries: 0, depth: 2 }, full: { iterations: 1, deliveries: 0, depth: 4 } },
+  }
+}
+
+/** A driver to whose turns the host adds a record and a message in every state. */
+function addedTo(name: string, options: ExploredDriver["options"], calls: number, isFast = false): ExploredDriver {
+  const bounds = { iterations: 1, deliveries: 0, applies: 1, calls }
+  return {
+    name: `${name}, with additions of the host`,
+    options: { ...options, laws: { ...options.laws, "what a host applies is stored and shown once": APPLIED } },
+    bounds: { ...(isFast && { fast: { ...bounds, calls: 0 } }), full: { ...bounds, depth: 5 } },
+  }
+}
 
 /** A driver whose user redirects it in every state. */
 function redirected(name: string, options: ExploredDriver["options"], calls: number, isFast = false): ExploredDriver {

@@ -1,4 +1,4 @@
-import { generateText, jsonSchema, stepCountIs, tool } from "ai"
+import { generateText, isStepCount, jsonSchema, tool } from "ai"
 import { ANSWER, argumentsOf, type Contender, QUESTION, SYSTEM, TOOL } from "../script.ts"
 
 const usage = { inputTokens: { total: 1000, noCache: 100, cacheRead: 900, cacheWrite: 0 }, outputTokens: { total: 20, text: 20, reasoning: 0 } }
@@ -23,9 +23,9 @@ export const generate: Contender = async (work) => {
   }
   return generateText({
     model: model as never,
-    system: SYSTEM,
+    instructions: SYSTEM,
     prompt: QUESTION,
-    stopWhen: stepCountIs(work.steps + 1),
+    stopWhen: isStepCount(work.steps + 1),
     tools: {
       [TOOL.name]: tool({
         description: TOOL.description,

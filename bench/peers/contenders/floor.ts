@@ -1,4 +1,4 @@
-import { ANSWER, argumentsOf, type Contender, PIECE, QUESTION, type Saved, type Streamer, TOOL, type Work } from "../script.ts"
+import { ANSWER, argumentsOf, type Contender, PIECE, QUESTION, type Saved, type Streamer, savedText, TOOL, type Work } from "../script.ts"
 
 // A loop without a library: no checks, no events, nothing to stop, save or replay. Nothing that does more can be faster.
 
@@ -40,7 +40,7 @@ export const floorWithJournal: Contender = async (work) => {
 
 export const floorSaved = async (work: Work): Promise<() => Saved> => {
   const messages = await loop(work, () => {})
-  return () => ({ text: JSON.stringify(messages), restore: (text) => JSON.parse(text) })
+  return () => savedText(JSON.stringify(messages), (text) => JSON.parse(text))
 }
 
 export const floorDeltas: Streamer = async (pieces, onPiece) => {

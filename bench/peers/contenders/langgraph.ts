@@ -1,11 +1,16 @@
 import { AIMessage, type BaseMessage, HumanMessage, ToolMessage } from "@langchain/core/messages"
-import { END, MemorySaver, MessagesAnnotation, START, StateGraph } from "@langchain/langgraph"
+import { END, MemorySaver, MessagesDeltaValue, MessagesValue, START, StateGraph, StateSchema } from "@langchain/langgraph"
 import { ANSWER, argumentsOf, type Contender, type Crash, QUESTION, type Saved, TOOL, type Work } from "../script.ts"
 
 // The agent as a graph of two nodes, as LangGraph's own introduction builds it.
 
-function graph(work: Work) {
-  return new StateGraph(MessagesAnnotation)
+/** The default: a checkpoint has all messages. */
+const WHOLE = new StateSchema({ messages: MessagesValue })
+/** A checkpoint has what a step added, and all messages from time to time. LangGraph calls it experimental. */
+const DELTA = new StateSchema({ messages: MessagesDeltaValue })
+
+function graph(work: Work, schema: typeof WHOLE | typeof DELTA = WHOLE) {
+  return new StateGraph(schema as typeof WHOLE)
     .addNode("model", async () => {
       const step = work.nextStep()
       const message =
@@ -30,20 +35,40 @@ export const plain: Contender = (work) =>
     .compile()
     .invoke(input(), { recursionLimit: 2 * work.steps + 5 })
 
-export const withMemorySaver: Contender = (work) =>
-  graph(work)
-    .compile({ checkpointer: new MemorySaver() })
-    .invoke(input(), { recursionLimit: 2 * work.steps + 5, configurable: { thread_id: "bench" } })
+export const withMemorySaver: Contender = (work) => savedRun(work, WHOLE, new MemorySaver())
 
-/** All that the saver holds: a checkpoint after each step of the graph. */
-export const withMemorySaverSaved = async (work: Work): Promise<() => Saved> => {
+export const withMemorySaverDelta: Contender = (work) => savedRun(work, DELTA, new MemorySaver())
+
+const THREAD = { configurable: { thread_id: "bench" } }
+
+function savedRun(work: Work, schema: typeof WHOLE | typeof DELTA, checkpointer: MemorySaver) {
+  return graph(work, schema)
+    .compile({ checkpointer })
+    .invoke(input(), { recursionLimit: 2 * work.steps + 5, ...THREAD })
+}
+
+export const withMemorySaverSaved = (work: Work): Promise<() => Saved> => saved(work, WHOLE)
+
+export const withMemorySaverDeltaSaved = (work: Work): Promise<() => Saved> => saved(work, DELTA)
+
+/** All that the saver holds: a checkpoint after each step of the graph. It is written while the graph runs. */
+async function saved(work: Work, schema: typeof WHOLE | typeof DELTA): Promise<() => Saved> {
   const saver = new MemorySaver()
-  await graph(work)
-    .compile({ checkpointer: saver })
-    .invoke(input(), { recursionLimit: 2 * work.steps + 5, configurable: { thread_id: "bench" } })
-  const text = (): string =>
-    JSON.stringify([saver.storage, saver.writes], (_key, value) => (value instanceof Uint8Array ? Buffer.from(value).toString() : value))
-  return () => ({ text: text(), restore: () => undefined })
+  await savedRun(work, schema, saver)
+  const compiled = graph(work, schema).compile({ checkpointer: saver })
+  return () => ({
+    get bytes() {
+      return bytesIn([saver.storage, saver.writes])
+    },
+    restore: () => compiled.getState(THREAD),
+  })
+}
+
+/** The bytes of the values and keys in nested objects. */
+function bytesIn(value: unknown): number {
+  if (value instanceof Uint8Array) return value.byteLength
+  if (typeof value !== "object" || value === null) return Buffer.byteLength(String(value))
+  return Object.entries(value).reduce((sum, [key, item]) => sum + (Array.isArray(value) ? 0 : Buffer.byteLength(key)) + bytesIn(item), 0)
 }
 
 /** Each tool is a node of its own, so that the saver knows of each: LangGraph's way to run tools in parallel and save them apart. */
@@ -58,7 +83,7 @@ export const withMemorySaverCrash: Crash = async () => {
       ran.push(name)
       return { messages: [new ToolMessage({ content: name, tool_call_id: `call_${name}` })] }
     }
-    return new StateGraph(MessagesAnnotation)
+    return new StateGraph(WHOLE)
       .addNode("model", async () => ({
         messages: [new AIMessage({ content: "", tool_calls: ["a", "b", "c"].map((name) => ({ id: `call_${name}`, name, args: {} })) })],
       }))

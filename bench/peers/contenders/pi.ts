@@ -1,6 +1,6 @@
 import { runAgentLoop } from "@earendil-works/pi-agent-core"
 import { type AssistantMessage, createAssistantMessageEventStream } from "@earendil-works/pi-ai"
-import { ANSWER, argumentsOf, type Contender, PIECE, QUESTION, type Saved, type Streamer, SYSTEM, TOOL, type Work } from "../script.ts"
+import { ANSWER, argumentsOf, type Contender, PIECE, QUESTION, type Saved, type Streamer, SYSTEM, savedText, TOOL, type Work } from "../script.ts"
 
 const MODEL = {
   id: "bench",
@@ -56,7 +56,7 @@ export const loop: Contender = async (work) => {
   }
   return runAgentLoop(
     [{ role: "user", content: QUESTION, timestamp: 0 }],
-    { messages: [{ role: "system", content: SYSTEM } as never], tools: [tool as never] },
+    { messages: [{ role: "system", content: SYSTEM, timestamp: 0 }], tools: [tool as never] },
     { model: MODEL, convertToLlm: (messages: unknown) => messages as never } as never,
     () => {},
     undefined,
@@ -67,7 +67,7 @@ export const loop: Contender = async (work) => {
 /** What pi keeps of a session: its messages. */
 export const loopSaved = async (work: Work): Promise<() => Saved> => {
   const messages = await loop(work)
-  return () => ({ text: JSON.stringify(messages), restore: (text) => JSON.parse(text) })
+  return () => savedText(JSON.stringify(messages), (text) => JSON.parse(text))
 }
 
 export const loopDeltas: Streamer = (pieces, onPiece) => {
@@ -98,7 +98,7 @@ export const loopDeltas: Streamer = (pieces, onPiece) => {
   }
   return runAgentLoop(
     [{ role: "user", content: QUESTION, timestamp: 0 }],
-    { messages: [{ role: "system", content: SYSTEM } as never], tools: [] },
+    { messages: [{ role: "system", content: SYSTEM, timestamp: 0 }], tools: [] },
     { model: MODEL, convertToLlm: (messages: unknown) => messages as never } as never,
     (event) => {
       if (event.type === "message_update" && event.assistantMessageEvent.type === "text_delta") onPiece(event.assistantMessageEvent.delta)

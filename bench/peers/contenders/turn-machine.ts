@@ -7,7 +7,20 @@ import { journaled } from "turn-machine/hosts/journal"
 import { fileJournalStore } from "turn-machine/hosts/node"
 import { readJournal, resume } from "turn-machine/replay"
 import * as z from "zod"
-import { ANSWER, argumentsOf, type Contender, type Crash, PIECE, QUESTION, type Saved, type Streamer, SYSTEM, TOOL, type Work } from "../script.ts"
+import {
+  ANSWER,
+  argumentsOf,
+  type Contender,
+  type Crash,
+  PIECE,
+  QUESTION,
+  type Saved,
+  type Streamer,
+  SYSTEM,
+  savedText,
+  TOOL,
+  type Work,
+} from "../script.ts"
 
 const USAGE = { inputTokens: 100, cachedInputTokens: 900, outputTokens: 20, reasoningTokens: 0 }
 
@@ -72,7 +85,7 @@ export const withRunTurnSaved = async (work: Work): Promise<() => Saved> => {
   const { config, start, host } = turnOf(work)
   const machine = new TurnMachine(config, start)
   await runTurn(machine, host)
-  return () => ({ text: JSON.stringify(machine.checkpoint()), restore: (text) => TurnMachine.restore(config, text) })
+  return () => savedText(JSON.stringify(machine.checkpoint()), (text) => TurnMachine.restore(config, text))
 }
 
 /** The text of the journal, folded into the turn again. */
@@ -82,7 +95,7 @@ export const journaledInMemorySaved = async (work: Work): Promise<() => Saved> =
   await journaled(host, store).run("turn.jsonl", { config, start })
   let lines = ""
   for await (const part of (await store.read("turn.jsonl")) ?? []) lines += part
-  return () => ({ text: lines, restore: (text) => resume(readJournal(text), config) })
+  return () => savedText(lines, (text) => resume(readJournal(text), config))
 }
 
 export const withRunTurnDeltas: Streamer = (pieces, onPiece) => {
