@@ -230,7 +230,8 @@ export class TurnMachine {
       // A batch may have been answered in part before it was polled; finished calls are not requested again.
       if (effect !== undefined && "outstanding" in state && effect === state.outstanding) return this.#withReleased(state)
       if (effect?.type !== "tool_calls_released") return effect
-      const calls = state.type === "waiting_tools" ? stillToRun(state, effect.calls) : []
+      // Another batch may have calls with the same ids.
+      const calls = state.type === "waiting_tools" && state.outstanding.id === effect.id ? stillToRun(state, effect.calls) : []
       if (calls.length > 0) return { ...effect, calls }
     }
   }

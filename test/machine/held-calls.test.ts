@@ -223,6 +223,21 @@ describe("a release", () => {
     expect(pollAll(other).map(({ type }) => type)).not.toContain("tool_calls_released")
   })
 
+  test("of a batch that was answered before it was polled is not emitted, although the next batch has a call with the same id", () => {
+    const next = (held: readonly string[]): Parameters<typeof waiting>[1] => ({
+      onToolResults: (context) => [...(context.iteration > 0 ? [FINISH] : [{ type: "advance_iteration" } as const, batchOf(["a"], held)])],
+    })
+    for (const held of [["a"], []]) {
+      const machine = waiting(batchOf(["a"]), next(held))
+      machine.handle(decides(about("a")))
+      machine.handle(results(1, completed("a")))
+      expect(outstandingBatch(machine).id).toBe(2)
+      const effects = pollAll(machine)
+      expect(effects.filter(({ type }) => type === "tool_calls_released")).toEqual([])
+      expect(letRun(effects)).toEqual(held.length === 0 ? ["a"] : [])
+    }
+  })
+
   test("of a call that continues outside already is not emitted", () => {
     const machine = waiting(three)
     machine.handle(decides(about("a")))
