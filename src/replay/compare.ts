@@ -5,7 +5,8 @@ import type { LlmResponse } from "../wire/llm.ts"
 import type { CompletedToolCall } from "../wire/tool.ts"
 import { wholeStart, wholeSurface } from "./base.ts"
 import { differences } from "./divergence.ts"
-import type { Journal, JournalEntry } from "./journal.ts"
+import type { Journal } from "./journal.ts"
+import type { JournalEntry } from "./journal-entry.ts"
 
 /** The first records at which two journals differ. */
 export interface JournalParting {

@@ -1,6 +1,6 @@
 import type { TurnCheckpoint } from "../wire/checkpoint.ts"
 import type { JournalRecord } from "../wire/journal.ts"
-import type { JournalEntry } from "./journal.ts"
+import type { JournalEntry } from "./journal-entry.ts"
 
 /**
  * Records of a journal that are parsed when they are first read. Resuming a turn needs its last snapshot and what follows it. Of the lines before

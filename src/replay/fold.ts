@@ -11,7 +11,8 @@ import type { Response } from "../wire/response.ts"
 import { wholeCheckpoint, wholeStart } from "./base.ts"
 import { differences } from "./divergence.ts"
 import { fingerprint } from "./fingerprint.ts"
-import type { Journal, JournalEntry } from "./journal.ts"
+import type { Journal } from "./journal.ts"
+import type { JournalEntry } from "./journal-entry.ts"
 
 /** Returns the machine at a snapshot, or at the start of the turn without one. @throws {JournalError} `missing_log` */
 export function beginAt(journal: Journal, snapshot: JournalRecord | undefined, config: TurnConfig): TurnMachine {

@@ -2,7 +2,8 @@ import { ForkError } from "../errors.ts"
 import type { JournalRecord } from "../wire/journal.ts"
 import type { Response } from "../wire/response.ts"
 import { wholeRecords } from "./base.ts"
-import { type Journal, type JournalEntry, type JournalValidation, journalLines } from "./journal.ts"
+import { type Journal, type JournalValidation, journalLines } from "./journal.ts"
+import type { JournalEntry } from "./journal-entry.ts"
 
 /** Options of {@link fork}. */
 export interface ForkOptions {

@@ -35,7 +35,6 @@ export {
   compactedJournal,
   isUnfinishedHeader,
   type Journal,
-  type JournalEntry,
   type JournalMigrations,
   JournalReader,
   type JournalReaderOptions,
@@ -46,6 +45,7 @@ export {
   readJournal,
   type WrittenLines,
 } from "./journal.ts"
+export type { JournalEntry } from "./journal-entry.ts"
 export { MAX_LINE_CHARS } from "./lines.ts"
 export { type JournalOutline, journalOutline, type OutlineFacts, type OutlineRow, type OutlineTotals, workedMs } from "./outline.ts"
 export { type BrokenPrefix, type PrefixBreak, type PrefixReport, prefixBreaks, type RequestPrefix, requestPrefix } from "./prefix.ts"

@@ -3,6 +3,7 @@ import type { JournalBase, JournalHeader, JournalRecord } from "../wire/journal.
 import type { HistoryRecord, Message } from "../wire/message.ts"
 import { deferredEntry, recordType, shownOnLine, type UnreadLine, UnreadSnapshots } from "./deferred.ts"
 import type { EncodeAscii } from "./hash.ts"
+import type { JournalEntry } from "./journal-entry.ts"
 import { CHECKSUM_LENGTH, checksum, type JournalLine, LineReader, type LineShown, MAX_LINE_CHARS, parsedLine } from "./lines.ts"
 import { lastSection } from "./sections.ts"
 import { SnapshotLines } from "./snapshot-lines.ts"
@@ -37,17 +38,6 @@ export interface LogHistory extends Pick<JournalBase, "log" | "records" | "check
   readonly events: readonly HistoryRecord[]
   /** The system prompt and tools that the log has last. Absent: it has none. */
   readonly surface?: JournalHeader["surface"]
-}
-
-/** One record with its number and where it ends. */
-export interface JournalEntry {
-  /** Counted from 1; the header is the first. Records that a compaction left out are counted. */
-  readonly number: number
-  readonly record: JournalRecord
-  /** The fingerprint of the effect that the record answers; `undefined` if it answers none. */
-  readonly fingerprint: string | undefined
-  /** Length of the text up to and including this record, in characters. That much of it is a journal too. */
-  readonly end: number
 }
 
 /** Checks one record against its schema. Throws if it does not match or has unknown keys. */

@@ -5,7 +5,7 @@ import type { DecidedCall, Decision, HeldCall } from "../wire/approval.ts"
 import type { JournalRecord, JournalSnapshot } from "../wire/journal.ts"
 import type { ToolDecisions, ToolPending, ToolResults } from "../wire/response.ts"
 import type { ToolSpec } from "../wire/tool.ts"
-import type { JournalEntry } from "./journal.ts"
+import type { JournalEntry } from "./journal-entry.ts"
 
 /**
  * The batch of tool calls that a journal ends in, read from a snapshot and the records after it, without the driver of the turn. What its

@@ -6,7 +6,8 @@ import type { Outcome } from "../wire/event.ts"
 import type { JournalHeader, JournalInterruption, JournalRecord } from "../wire/journal.ts"
 import type { TerminalReason, TokenUsage } from "../wire/llm.ts"
 import type { CompletedToolCall } from "../wire/tool.ts"
-import type { Journal, JournalEntry } from "./journal.ts"
+import type { Journal } from "./journal.ts"
+import type { JournalEntry } from "./journal-entry.ts"
 import { type PrefixBreak, type PrefixReport, prefixBreaks } from "./prefix.ts"
 
 /** The facts of a journal, record by record and in total, as plain data for user interfaces. */

@@ -10,7 +10,8 @@ import { trustingConfig } from "./config.ts"
 import { changesOnResume, changesRequests, configurationChanges, REQUEST_KEYS, type RequestKey } from "./configuration-changes.ts"
 import { digest } from "./digest.ts"
 import { all, beginAt, drain, type EffectCheck, fold, Notifications, none, underDriver } from "./fold.ts"
-import { type Journal, type JournalEntry, lastOfType, lastSnapshot } from "./journal.ts"
+import { type Journal, lastOfType, lastSnapshot } from "./journal.ts"
+import type { JournalEntry } from "./journal-entry.ts"
 import { lastSection, type Section, sectionsOf } from "./sections.ts"
 
 /** Options of {@link replay}. */

@@ -10,7 +10,7 @@ import type { LlmComplete, Response } from "../wire/response.ts"
 import type { ThreadRecord, ThreadTurnBegun, ThreadTurnEnded } from "../wire/thread.ts"
 import type { DurableThreadEvent } from "../wire/thread-event.ts"
 import type { TokenUsage } from "../wire/usage.ts"
-import type { JournalEntry } from "./journal.ts"
+import type { JournalEntry } from "./journal-entry.ts"
 import { type EventKind, START, type ThreadPosition } from "./thread-cursor.ts"
 import { type TurnBase, type TurnFact, TurnFacts } from "./turn-facts.ts"
 

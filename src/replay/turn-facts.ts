@@ -10,7 +10,7 @@ import type { HistoryRecord, Message } from "../wire/message.ts"
 import type { Response } from "../wire/response.ts"
 import { trustingConfig } from "./config.ts"
 import { isPreparing } from "./fold.ts"
-import type { JournalEntry } from "./journal.ts"
+import type { JournalEntry } from "./journal-entry.ts"
 
 /** What a record of a journal shows, in order: an effect that the turn emitted, or the record itself. */
 export type TurnFact =

@@ -1,5 +1,6 @@
 import { compareJournals } from "../../replay/compare.ts"
-import type { Journal, JournalEntry } from "../../replay/journal.ts"
+import type { Journal } from "../../replay/journal.ts"
+import type { JournalEntry } from "../../replay/journal-entry.ts"
 import type { JournalHeader } from "../../wire/journal.ts"
 import type { ViewedTurn } from "../data.ts"
 

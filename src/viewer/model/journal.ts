@@ -1,5 +1,6 @@
 import { History } from "../../machine/history.ts"
-import type { Journal, JournalEntry } from "../../replay/journal.ts"
+import type { Journal } from "../../replay/journal.ts"
+import type { JournalEntry } from "../../replay/journal-entry.ts"
 import { SnapshotLines } from "../../replay/snapshot-lines.ts"
 import type { HistoryRecord, Message } from "../../wire/message.ts"
 import type { ViewedEntry, ViewedThread, ViewedTurn } from "../data.ts"

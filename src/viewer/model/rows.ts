@@ -1,4 +1,4 @@
-import type { JournalEntry } from "../../replay/journal.ts"
+import type { JournalEntry } from "../../replay/journal-entry.ts"
 import { type OutlineRow, outlineRow } from "../../replay/outline.ts"
 import type { Outcome } from "../../wire/event.ts"
 import type { JournalHeader } from "../../wire/journal.ts"

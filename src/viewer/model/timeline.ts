@@ -1,4 +1,4 @@
-import type { JournalEntry } from "../../replay/journal.ts"
+import type { JournalEntry } from "../../replay/journal-entry.ts"
 import { timeOf } from "../../replay/outline.ts"
 import type { JournalHeader } from "../../wire/journal.ts"
 
