@@ -62,7 +62,7 @@ export class Joined<Item> implements Listing<Item> {
 }
 
 /** Stamps a private field on an object that is not its instance, by returning that object from the base constructor. */
-class Given {
+export class Given {
   constructor(target: object) {
     // biome-ignore lint/correctness/noConstructorReturn: it is what this class is for
     return target

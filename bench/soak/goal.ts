@@ -6,7 +6,7 @@ import { JudgedThread } from "../../src/hosts/judge/judged-thread.ts"
 import { runThread, Thread, type ThreadOptions } from "../../src/hosts/thread/thread.ts"
 import { chatProjector } from "../../src/projectors/chat.ts"
 import type { LlmRequest, LlmResponse, OutputPart } from "../../src/schemas/llm.ts"
-import { halves, heapBytes, linearFault, type Sample } from "./growth.ts"
+import { halves, heapBytes, linearFault, MEMORY_STORE_FACTOR, type Sample } from "./growth.ts"
 import { Progress, type Say } from "./progress.ts"
 import { type StoreKind, soakedStore } from "./stores.ts"
 
@@ -145,8 +145,6 @@ const RESTART_MS = 6 * HOUR_MS
 const TOKEN_BUDGET = 5_000
 /** What a turn may leave in memory between two processes, as compiled code and caches. A thread that is not released leaves about 10,000 for each turn. */
 const HEAP_BYTES_PER_TURN = 3_500
-/** What a byte of a store in memory takes there. */
-const MEMORY_STORE_FACTOR = 1.3
 const JUDGE = { model: "judge", validation: judgeValidation, defaultMaxTurns: 1_000_000, maxStalledTurns: 0 }
 
 /** All tokens of a call count: none are read from a cache. */

@@ -43,6 +43,9 @@ export function slopeOf(samples: readonly Sample[], value: "heapBytes" | "stored
   return slopes[Math.floor(slopes.length / 2)] as number
 }
 
+/** What a byte of a store in memory takes there, with the array of parts around it. */
+export const MEMORY_STORE_FACTOR = 1.3
+
 /** Why the heap is not flat: it grows by more than `mostBytes` for each unit of work. `undefined`: it is flat. */
 export function heapFault(samples: readonly Sample[], mostBytes: number): string | undefined {
   const slope = slopeOf(samples, "heapBytes")

@@ -3,7 +3,7 @@ import { chatDriver } from "../../src/drivers/chat.ts"
 import type { Host } from "../../src/hosts/host.ts"
 import { runThread, Thread, type ThreadOptions } from "../../src/hosts/thread/thread.ts"
 import { chatProjector } from "../../src/projectors/chat.ts"
-import { halves, heapBytes, linearFault, type Sample } from "./growth.ts"
+import { halves, heapBytes, linearFault, MEMORY_STORE_FACTOR, type Sample } from "./growth.ts"
 import { Progress, type Say } from "./progress.ts"
 import { type StoreKind, soakedStore } from "./stores.ts"
 
@@ -130,9 +130,6 @@ const SAMPLES = 40
 
 /** What may stay of a closed thread: compiled code and caches that do not grow with it. */
 const CLOSED_BYTES = 24 * 2 ** 20
-
-/** What a byte of text takes in memory, with the array of parts around it. */
-const MEMORY_STORE_FACTOR = 1.3
 
 const LOOK = { name: "look", description: "Looks.", inputSchema: { type: "object" } }
 

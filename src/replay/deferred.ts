@@ -1,3 +1,4 @@
+import { Given } from "../lazy.ts"
 import type { TurnCheckpoint } from "../wire/checkpoint.ts"
 import type { JournalRecord } from "../wire/journal.ts"
 import type { JournalEntry } from "./journal-entry.ts"
@@ -114,14 +115,6 @@ export class UnreadSnapshots {
     const messages = NO_MESSAGES.concat(...checkpoints.map((checkpoint) => checkpoint.messages))
     const events = NO_EVENTS.concat(...checkpoints.map((checkpoint) => checkpoint.events))
     return { ...record, checkpoint: { ...record.checkpoint, messages, events } }
-  }
-}
-
-/** Stamps a private field on an object that is not its instance, by returning that object from the base constructor. */
-class Given {
-  constructor(target: object) {
-    // biome-ignore lint/correctness/noConstructorReturn: it is what this class is for
-    return target
   }
 }
 

@@ -393,12 +393,7 @@ function isReadable(found: number, version: number, migrations: JournalMigration
 
 /** Another version may have other checksums, so its header looks damaged. `text`: the first line. */
 function refuseOtherVersion(text: string, format: RecordFormat<unknown>): void {
-  let record: unknown
-  try {
-    record = (JSON.parse(text) as readonly unknown[] | null)?.[1]
-  } catch {
-    return
-  }
+  const record = parsedLine(text)?.[1]
   const header = (record ?? {}) as { readonly type?: unknown; readonly format?: unknown; readonly version?: unknown }
   if (header.type === "header" && header.format === format.format && header.version !== format.version) checkHeader(record, format)
 }

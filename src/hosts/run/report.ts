@@ -14,35 +14,37 @@ const UNREPORTED = new WeakMap<TurnMachine, Progress | Done>()
  * a receiver has to be waited for: a turn has several effects a step, and most hosts receive none of them, or receive them at once.
  */
 export function report(machine: TurnMachine, host: Host, options: RunOptions, release: Release): End | Promise<End> {
-  for (;;) {
-    const effect = nextOf(machine)
-    if (effect?.type === "tool_calls_released") release(effect)
-    const received = reportOne(machine, effect, host, options)
-    if (received !== undefined) return reportRest(received, effect, machine, host, options, release)
-    if (effect === undefined) return endOf(machine, machine.outcome)
-    if (effect.type === "done") return effect
-  }
+  const reported = reportAtOnce(machine, host, options, release)
+  return reported.received === undefined ? reported.end : reportRest(reported, () => reportAtOnce(machine, host, options, release))
 }
 
 /** How the turn ended; `undefined` while it waits for an answer. */
 type End = Done | undefined
 
-async function reportRest(
-  first: Promise<void>,
-  reported: Effect | undefined,
-  machine: TurnMachine,
-  host: Host,
-  options: RunOptions,
-  release: Release,
-): Promise<End> {
-  let [received, effect]: [Promise<void> | undefined, Effect | undefined] = [first, reported]
+interface Reported {
+  readonly end: End
+  /** Present: a receiver has to be waited for. If there is no end, more may follow. */
+  readonly received: Promise<void> | undefined
+}
+
+async function reportRest(first: Reported, next: () => Reported): Promise<End> {
+  for (let reported = first; ; reported = next()) {
+    const { received, end } = reported
+    if (received === undefined) return end
+    await received
+    if (end !== undefined) return end
+  }
+}
+
+/** Reports until the turn ends or waits, or a receiver has to be waited for. */
+function reportAtOnce(machine: TurnMachine, host: Host, options: RunOptions, release: Release): Reported {
   for (;;) {
-    if (received !== undefined) await received
-    if (effect?.type === "done") return effect
-    effect = nextOf(machine)
-    if (effect === undefined) return endOf(machine, machine.outcome)
+    const effect = nextOf(machine)
+    if (effect === undefined) return { end: endOf(machine, machine.outcome), received: undefined }
     if (effect.type === "tool_calls_released") release(effect)
-    received = reportOne(machine, effect, host, options)
+    const received = reportOne(machine, effect, host, options)
+    const end = effect.type === "done" ? effect : undefined
+    if (received !== undefined || end !== undefined) return { end, received }
   }
 }
 
@@ -51,8 +53,8 @@ function nextOf(machine: TurnMachine): Effect | undefined {
 }
 
 /** Reports one effect. Returns a promise if its receiver has to be waited for. */
-function reportOne(machine: TurnMachine, effect: Effect | undefined, host: Host, options: RunOptions): Promise<void> | undefined {
-  switch (effect?.type) {
+function reportOne(machine: TurnMachine, effect: Effect, host: Host, options: RunOptions): Promise<void> | undefined {
+  switch (effect.type) {
     case "emit":
       return options.onEvent === undefined ? undefined : inTime(options.onEvent(effect.event), options)
     case "log":
