@@ -15,8 +15,8 @@ export interface UnreadLine {
   readonly type: string
   readonly text: string
   readonly fingerprint: string | undefined
-  /** Where the line begins and ends in the whole text, in characters. */
-  readonly position: number
+  /** How much of the text before the line is a journal, and where the line ends, in characters. */
+  readonly intact: number
   readonly end: number
 }
 

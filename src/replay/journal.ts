@@ -224,7 +224,10 @@ export class JournalReader {
     if (header === undefined) throw new JournalError("not_a_journal", 1, 0, "Not a journal: it does not have a whole first line.")
     if (!this.#hasBeginning) throw damagedRecord("journal", this.#next(), 0)
     const { checksum, length, unfinishedLength: droppedLength } = this.#lines
-    const entries = this.#readFrom(Math.max(0, lastOfType(this.#entries, "snapshot")))
+    const last = Math.max(0, lastOfType(this.#entries, "snapshot"))
+    const entries = this.#readFrom(last)
+    // It may have been left as text when what follows it was read. Reading it checks it.
+    entries[last]?.record
     if (this.#version === VERSION) return { header, entries, checksum, length, droppedLength }
     return { ...rewritten(header, entries), droppedLength, migratedFrom: this.#version }
   }
@@ -243,7 +246,7 @@ export class JournalReader {
     if (line === undefined) throw damagedRecord("journal", number, intact)
     const { shown } = line
     if (shown !== undefined) {
-      this.#entries.push({ number, type: shown.type, text, fingerprint: shown.fingerprint, position, end: line.end })
+      this.#entries.push({ number, type: shown.type, text, fingerprint: shown.fingerprint, intact, end: line.end })
       this.#count += 1
       this.#unreadChars = shown.type === "snapshot" ? 0 : this.#unreadChars + text.length
       if (this.#unreadChars > this.#mostUnreadChars) this.#readUnreadLines()
@@ -277,7 +280,7 @@ export class JournalReader {
     const snapshots = new UnreadSnapshots(this.#taken)
     const read = (line: UnreadLine): JournalRecord => {
       const record = snapshots.whole(line, (unread) => this.#readUnread(unread))
-      if (record === undefined) throw damagedRecord("journal", line.number, line.position)
+      if (record === undefined) throw damagedRecord("journal", line.number, line.intact)
       return record
     }
     return this.#entries.map((entry, place) => {
@@ -301,9 +304,10 @@ export class JournalReader {
   }
 
   /** Reads a line whose checksum was verified. */
-  #readUnread({ number, type, text, position }: UnreadLine): JournalRecord {
-    const record = checkRecord(parsedLine(text)?.[1], this.#format, number, position)
-    if (record?.type !== type) throw damagedRecord("journal", number, position)
+  #readUnread({ number, type, text, intact }: UnreadLine): JournalRecord {
+    const parsed = parsedLine(text)
+    const record = parsed === undefined ? undefined : checkRecord(parsed[1], this.#format, number, intact)
+    if (record?.type !== type) throw damagedRecord("journal", number, intact)
     return record
   }
 }

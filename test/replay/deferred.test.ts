@@ -185,6 +185,27 @@ describe("a record before the last snapshot that is not valid", () => {
     await expect(TurnJournal.open(await storeWith(text), "t")).rejects.toThrow(rejected)
   })
 
+  test("that is the last snapshot is refused when the journal is opened, however much follows it", () => {
+    const snapshots = readJournal(WHOLE).entries.filter(({ record }) => record.type === "snapshot")
+    const [last, next] = snapshots.slice(-2).map(({ number }) => number) as [number, number]
+    const changed = rewritten((record, number) => (number === last ? { ...record, more: 1 } : record))
+    // Without the next one: only answers follow.
+    const text = `${changed.split("\n", next - 1).join("\n")}\n`
+    for (const mostUnreadChars of [undefined, 0, 1])
+      expect(() => readDeferring(text, mostUnreadChars)).toThrow(expect.objectContaining({ code: "invalid_record", record: last }))
+  })
+
+  test("that is the only snapshot of a compacted journal leaves nothing whole before it", () => {
+    const { header, entries } = readJournal(compacted(readJournal(WHOLE)))
+    const writer = new JournalWriter<object>()
+    const text = [header, ...entries.map(({ record }) => (record.type === "snapshot" ? { ...record, more: 1 } : record))]
+      .map((record) => writer.line(record))
+      .join("")
+    const refusal = resultOf(() => readDeferring(text))
+    expect(refusal).toMatchObject({ code: "invalid_record", intactLength: 0 })
+    expect(refusal).toEqual(resultOf(() => readJournal(text, journalValidation)))
+  })
+
   test("is damaged when its checksum does not hold, wherever it is", async () => {
     for (const line of [1, 2, LINES.length - 1]) {
       const text = `${LINES.map((text, index) => (index === line ? text.replace('"type"', '"typo"') : text)).join("\n")}\n`
@@ -193,15 +214,28 @@ describe("a record before the last snapshot that is not valid", () => {
     }
   })
 
-  test("is damaged if it has another type than its line begins with", () => {
+  /** A journal of a header, a record as JSON with the checksum that it has, and a snapshot. */
+  function withRecord(record: string): { readonly first: string; readonly text: string } {
     const { header, entries } = readJournal(WHOLE)
     const writer = new JournalWriter()
     const first = writer.line(header)
-    // JSON.parse takes the last of two keys.
-    const json = '[{"type":"llm_complete","type":"opened"}]'
+    const json = `[${record}]`
     const checksum = new Hash().text(0, writer.checksum).text(0, json, 1).short()
-    const snapshot = entries.find(({ record }) => record.type === "snapshot")?.record as JournalRecord
-    const text = `${first}["${checksum}",${json.slice(1)}\n${new JournalWriter({ checksum, lastNumber: 2 }).line(snapshot)}`
+    const snapshot = entries.find((entry) => entry.record.type === "snapshot")?.record as JournalRecord
+    return { first, text: `${first}["${checksum}",${json.slice(1)}\n${new JournalWriter({ checksum, lastNumber: 2 }).line(snapshot)}` }
+  }
+
+  test("is damaged if it is not JSON, as where it is read at once", () => {
+    const { first, text } = withRecord('{"type":"llm_complete",oops}')
+    const damaged = { code: "damaged_record", record: 2, intactLength: first.length }
+    expect(() => readJournal(text, journalValidation)).toThrow(expect.objectContaining(damaged))
+    const [entry] = readDeferring(text).entries
+    expect(() => entry?.record).toThrow(expect.objectContaining(damaged))
+  })
+
+  test("is damaged if it has another type than its line begins with", () => {
+    // JSON.parse takes the last of two keys.
+    const { first, text } = withRecord('{"type":"llm_complete","type":"opened"}')
     expect(readJournal(text).entries.map(({ record }) => record.type)).toEqual(["opened", "snapshot"])
     const [entry] = readDeferring(text).entries
     expect(() => entry?.record).toThrow(expect.objectContaining({ code: "damaged_record", record: 2, intactLength: first.length }))
