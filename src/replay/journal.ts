@@ -254,7 +254,6 @@ export class JournalReader {
       this.#count += 1
       this.#unreadChars = shown.type === "snapshot" ? 0 : this.#unreadChars + text.length
       if (this.#unreadChars > this.#mostUnreadChars) this.#readUnreadLines()
-      this.#hasBeginning ||= shown.type === "snapshot"
       return
     }
     if (number === 1) this.#version = checkHeader(line.record, format)
@@ -268,7 +267,7 @@ export class JournalReader {
       this.#entries.push({ number, record, fingerprint: line.fingerprint, end: line.end })
       this.#count += 1
     }
-    this.#hasPending ||= record.type === "tool_pending"
+    this.#hasPending ||= saysPending(record)
     this.#hasBeginning = record.type === "snapshot" || (record.type === "header" ? record.dropped === undefined : this.#hasBeginning)
   }
 
@@ -276,7 +275,10 @@ export class JournalReader {
   #show(text: string): LineShown | undefined {
     if (this.#header === undefined || this.#version !== VERSION) return undefined
     const shown = shownOnLine(text)
-    return shown?.type === "tool_results" && this.#hasPending ? undefined : shown
+    if (shown?.type === "tool_results" && this.#hasPending) return undefined
+    // A compaction leaves out everything else that says which calls continued outside.
+    if (shown?.type === "snapshot" && !this.#hasBeginning) return undefined
+    return shown
   }
 
   /** The entries, of which those from an index on are parsed and checked. */
@@ -471,6 +473,13 @@ export function lastOfType(entries: readonly ReadEntry[], type: string): number 
     if (("text" in entry ? entry.type : recordType(entry)) === type) break
   }
   return index
+}
+
+/** Whether a record says that a call continued outside. */
+function saysPending(record: JournalRecord): boolean {
+  if (record.type !== "snapshot") return record.type === "tool_pending"
+  const { state } = record.checkpoint
+  return state.type === "waiting_tools" && state.pending !== undefined
 }
 
 function isOutstanding(record: JournalRecord, effectId: number): boolean {
