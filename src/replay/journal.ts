@@ -244,7 +244,7 @@ export class JournalReader {
     if (line === undefined && number === 1 && !text.startsWith('["'))
       throw new JournalError("not_a_journal", 1, 0, "Not a journal: its first line is not a record.")
     if (line === undefined) {
-      // What stands before it is called whole, so a record of it that breaks its schema is the first fault.
+      // What is before it is called whole, so a record of it that breaks its schema is the first fault.
       for (const entry of this.#readFrom(0)) entry.record
       throw damagedRecord("journal", number, intact)
     }
