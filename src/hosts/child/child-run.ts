@@ -10,11 +10,11 @@ import { type ChildPlace, type EffectContext, type Host, type RunLoop, type Susp
 import { noteRunningChild } from "../journal/running-children.ts"
 import { JournalStoreError } from "../journal/store.ts"
 import { TurnJournal, type TurnJournalOptions } from "../journal/turn-journal.ts"
-import { RunInterrupted } from "../run/interrupted.ts"
+import { endingRun, RunInterrupted } from "../run/interrupted.ts"
 import { runTurn } from "../run/run-turn.ts"
 import { onAbort } from "../timers.ts"
 import { childFailure } from "./child-result.ts"
-import { type ChildBudget, forgetEnded, leaseOf, oneByOne, siblingsOf } from "./lease.ts"
+import { type ChildBudget, forgetEnded, isOf, leaseOf, oneByOne, siblingsOf } from "./lease.ts"
 
 /** How a child runs. */
 export interface ChildRunOptions {
@@ -89,7 +89,10 @@ export async function openChild(child: ChildTurn, options: ChildRunOptions): Pro
 /** What a child needs of the run of its parent. */
 export type ChildContext = Pick<EffectContext, "pause" | "isFatal" | "emit">
 
-/** Runs an open child until it ends or waits, and closes its journal. */
+/**
+ * Runs an open child until it ends or waits, and closes its journal.
+ * @throws {JournalStoreError} its journal could not be written, or another process has it. This ends the run of its parent, too.
+ */
 export async function runOpenChild(
   { place, tool, config }: ChildTurn,
   { journal, machine, close }: OpenChild,
@@ -121,6 +124,9 @@ export async function runOpenChild(
         return onEvent?.(event, place)
       },
     })
+  } catch (error) {
+    // The next run continues the child, and counts what it used until now.
+    throw error instanceof JournalStoreError ? endingRun(error) : error
   } finally {
     for (const stop of stopWaiting) stop()
     await close()
@@ -147,6 +153,8 @@ async function resume(journal: TurnJournal, config: TurnConfig, { parent }: Chil
 function begin(journal: TurnJournal, { place, config, start }: ChildTurn, { budget, maxOpen }: ChildRunOptions): Promise<Begun> {
   if (budget?.total === undefined && place.left?.() === undefined && maxOpen === undefined) return beginWith(budget?.tokens)
   return oneByOne(place, async () => {
+    const granted = place.grants?.of(place.parent.effectId).find((grant) => isOf(grant, place.parent))
+    if (granted !== undefined) return beginWith(granted.lease)
     const siblings = await siblingsOf(place)
     if (maxOpen !== undefined && siblings.open >= maxOpen) {
       const message = `The subagent was not started: ${siblings.open} of at most ${maxOpen} run already. Wait for their results.`
@@ -157,6 +165,13 @@ function begin(journal: TurnJournal, { place, config, start }: ChildTurn, { budg
       const message =
         "The subagent was not started: the token budget of this turn's subagents, of the turn itself or of its goal, is used up, or reserved for those that run."
       throw new ToolError(childFailure("resource_limit", "child_budget", message))
+    }
+    if (lease !== undefined) {
+      const { effectId, callId, name } = place.parent
+      // In the journal of the parent, and before the child begins: a process from which the parent was taken could not know what the next one gives away.
+      await place.grants?.add({ effectId, callId, ...(name !== undefined && { name }), lease }).catch((error: Error) => {
+        throw endingRun(error)
+      })
     }
     return beginWith(lease)
   })
