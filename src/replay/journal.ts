@@ -451,7 +451,9 @@ export function compactedJournal({ header, entries }: Pick<Journal, "header" | "
   // The next run links to the span of the last one.
   const traced = before.filter(({ record }) => record.type === "traced").at(-1)
   const kept = before.filter(
-    (entry) => entry === traced || ((entry.record.type === "call_started" || entry.record.type === "child_granted") && isOutstanding(snapshot.record, entry.record.effectId)),
+    (entry) =>
+      entry === traced ||
+      ((entry.record.type === "call_started" || entry.record.type === "child_granted") && isOutstanding(snapshot.record, entry.record.effectId)),
   )
   const dropped = snapshot.number - kept.length - 2
   const { driver, config } = lastSection({ header, entries: entries.slice(0, last + 1) })

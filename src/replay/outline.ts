@@ -151,7 +151,14 @@ export function outlineRow(
   return { ...factsOf(record, prefixBreak), number, at: timeOf(record), effectId, bytes, failed: hasFailed(record), changesTurn }
 }
 
-const KEEPS_TURN: ReadonlySet<JournalRecord["type"]> = new Set<JournalRecord["type"]>(["snapshot", "opened", "traced", "call_started", "child_granted", "effect"])
+const KEEPS_TURN: ReadonlySet<JournalRecord["type"]> = new Set<JournalRecord["type"]>([
+  "snapshot",
+  "opened",
+  "traced",
+  "call_started",
+  "child_granted",
+  "effect",
+])
 
 function factsOf(record: JournalRecord, prefixBreak: PrefixBreak | undefined): OutlineFacts {
   const { type } = record

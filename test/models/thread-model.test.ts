@@ -120,7 +120,7 @@ describe("a fault in a store or a process is found by the replay", () => {
     async (fault, options, path) => {
       const model = new ThreadModel(options)
       await replayPath(model, path)
-      await expect(replayPath(model, path, fault)).rejects.toThrow("The threads differ from the model after:")
+      await expect(replayPath(model, path, fault)).rejects.toThrow("The processes differ from the model after:")
     },
     MINUTES,
   )

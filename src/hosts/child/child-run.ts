@@ -56,6 +56,7 @@ export interface OpenChild {
  * Runs a child's turn until it ends or waits: begins it, or continues the one that its journal has. The signal of its place cancels it; a
  * run that ends early only suspends it.
  * @throws {ToolError} `child_budget`, `child_capacity`, `child_conflict`. The child did not begin.
+ * @throws {JournalStoreError} its journal, or that of its parent, could not be written, or another process has it. It ends the run of the parent, too
  */
 export async function runChild(child: ChildTurn, options: ChildRunOptions, context: ChildContext): Promise<Done | Suspended> {
   return runOpenChild(child, await openChild(child, options), options, context)
@@ -64,7 +65,9 @@ export async function runChild(child: ChildTurn, options: ChildRunOptions, conte
 /** Begins a child's turn, or resumes the one that its journal has. Resolves when that is stored. @throws as {@link runChild} */
 export async function openChild(child: ChildTurn, options: ChildRunOptions): Promise<OpenChild> {
   const { place, config } = child
-  const journal = await openJournal(place, options)
+  const journal = await openJournal(place, options).catch((error: unknown) => {
+    throw ofRun(error)
+  })
   try {
     const { recorded } = journal
     const { machine, parent } =
@@ -82,7 +85,7 @@ export async function openChild(child: ChildTurn, options: ChildRunOptions): Pro
     }
   } catch (error) {
     await journal.close()
-    throw error
+    throw ofRun(error)
   }
 }
 
@@ -125,12 +128,16 @@ export async function runOpenChild(
       },
     })
   } catch (error) {
-    // The next run continues the child, and counts what it used until now.
-    throw error instanceof JournalStoreError ? endingRun(error) : error
+    throw ofRun(error)
   } finally {
     for (const stop of stopWaiting) stop()
     await close()
   }
+}
+
+/** An error of the store ends the run of the parent: the next run continues the child, and counts what it used until now. */
+function ofRun(error: unknown): unknown {
+  return error instanceof JournalStoreError ? endingRun(error) : error
 }
 
 /** The owner of the parent's journal owns those of its children: one that does not close is fenced off. */
@@ -169,9 +176,7 @@ function begin(journal: TurnJournal, { place, config, start }: ChildTurn, { budg
     if (lease !== undefined) {
       const { effectId, callId, name } = place.parent
       // In the journal of the parent, and before the child begins: a process from which the parent was taken could not know what the next one gives away.
-      await place.grants?.add({ effectId, callId, ...(name !== undefined && { name }), lease }).catch((error: Error) => {
-        throw endingRun(error)
-      })
+      await place.grants?.add({ effectId, callId, ...(name !== undefined && { name }), lease })
     }
     return beginWith(lease)
   })
