@@ -38,6 +38,10 @@ async function recordsOf(store: JournalStore): Promise<readonly JournalRecord[]>
   return (await readTurnJournal(store, "t"))?.entries.map(({ record }) => record) ?? []
 }
 
+function grantsOf(records: readonly JournalRecord[]): object {
+  return Object.fromEntries(records.flatMap((record) => (record.type === "child_granted" ? [[record.callId, record.lease]] : [])))
+}
+
 /** The parent asks each of the tasks at once, then ends. A child answers at once. */
 const asking =
   (...calls: readonly string[]): Host["llmCall"] =>
@@ -212,21 +216,26 @@ describe("budgets", () => {
 
   test("are in the journal of the parent before a child begins, and stay there when it is compacted", async () => {
     const store = memoryJournalStore()
+    let isKilled = true
+    const seen: object[] = []
     const model: Host["llmCall"] = async (effect) => {
       const { task, answers } = asked(effect)
       if (task === "parent") return answers === 0 ? says("", "sub:c1:one", "sub:c2:two") : says("done")
-      const leases = (await recordsOf(store)).flatMap((record) => (record.type === "child_granted" ? [[record.callId, record.lease]] : []))
-      seen.push(Object.fromEntries(leases))
+      const records = await recordsOf(store)
+      seen.push({ compacted: records[0]?.type !== "llm_complete", ...grantsOf(records) })
+      if (isKilled && seen.length === 2) throw new Error("killed")
       return says("did it")
     }
-    const seen: object[] = []
-    const { run, turn } = family(store, model, {
-      child: { budget: { tokens: 30, total: 50 } },
-      journal: { compactAboveChars: 1, snapshotEveryRecords: 1 },
-    })
-    await run("t", turn)
-    expect(seen[0]).toMatchObject({ c1: 30 })
-    expect(seen.at(-1)).toEqual({ c1: 30, c2: 20 })
+    const { run, turn } = family(store, model, { child: { budget: { tokens: 30, total: 50 } } })
+    await expect(run("t", turn, { isFatal: () => true })).rejects.toThrow("killed")
+    expect(seen).toEqual([
+      { compacted: false, c1: 30 },
+      { compacted: false, c1: 30, c2: 20 },
+    ])
+    isKilled = false
+    const next = family(store, model, { child: { budget: { tokens: 30, total: 50 } }, journal: { compactAboveChars: 1, snapshotEveryRecords: 1 } })
+    await next.run("t", turn)
+    expect(seen.at(-1)).toEqual({ compacted: true, c1: 30, c2: 20 })
   })
 
   test("a child beyond the capacity is refused, and may be asked for later", async () => {
