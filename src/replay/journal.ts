@@ -448,12 +448,14 @@ export function compactedJournal({ header, entries }: Pick<Journal, "header" | "
   const last = lastSnapshot(entries)
   const snapshot = entries[last]
   if (snapshot === undefined) return { header, entries }
-  // Calls that started before the snapshot and do not have a result in it may have taken effect.
+  // Calls that started before the snapshot and do not have a result in it may have taken effect, and their children have their tokens.
   const before = entries.slice(0, last)
   // The next run links to the span of the last one.
   const traced = before.filter(({ record }) => record.type === "traced").at(-1)
   const kept = before.filter(
-    (entry) => entry === traced || (entry.record.type === "call_started" && isOutstanding(snapshot.record, entry.record.effectId)),
+    (entry) =>
+      entry === traced ||
+      ((entry.record.type === "call_started" || entry.record.type === "child_granted") && isOutstanding(snapshot.record, entry.record.effectId)),
   )
   const dropped = snapshot.number - kept.length - 2
   const { driver, config } = lastSection({ header, entries: entries.slice(0, last + 1) })
