@@ -286,7 +286,11 @@ describe("budgets", () => {
 
   test("what an earlier process granted stays, also if nothing limits it any more", async () => {
     let isBroken = true
-    const store = failing(memoryJournalStore(), async () => false, async (name) => isBroken && name.includes(".child-"))
+    const store = failing(
+      memoryJournalStore(),
+      async () => false,
+      async (name) => isBroken && name.includes(".child-"),
+    )
     const first = family(store, asking("sub:c1:a"), { child: { budget: { tokens: 30, total: 50 } } })
     await expect(first.run("t", first.turn)).rejects.toMatchObject({ code: "unavailable" })
     isBroken = false

@@ -41,7 +41,10 @@ describe("after an error that ends the run", () => {
       }
       const host: Host = { llmCall: neverCalled, tools: { effects: () => "none", call: neverCalled, cancel } }
       const turn = newTurn()
-      const stopped = runTurn(turn, { llmCall: script(calls(["c1", "a"])), save: () => turn.outstanding?.type === "tool_calls" && Promise.reject(crash) } as never)
+      const stopped = runTurn(turn, {
+        llmCall: script(calls(["c1", "a"])),
+        save: () => turn.outstanding?.type === "tool_calls" && Promise.reject(crash),
+      } as never)
       await expect(stopped).rejects.toBe(crash)
       await expect(runTurn(turn, host, { isFatal, signal: AbortSignal.abort() })).rejects.toBe(crash)
       expect(vi.getTimerCount()).toBe(0)
