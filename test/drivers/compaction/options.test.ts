@@ -7,7 +7,9 @@ import { refusal } from "../../machine/support.ts"
 describe("options of compactingDriver", () => {
   test.each([
     ["keepTail", 1],
-    ...["keepUserTokens", "keepTailTokens", "maxSummaryTokens"].flatMap((option) => [-1, 1.5, Number.POSITIVE_INFINITY, "1"].map((value) => [option, value])),
+    ...["keepUserTokens", "keepTailTokens", "maxSummaryTokens"].flatMap((option) =>
+      [-1, 1.5, Number.POSITIVE_INFINITY, "1"].map((value) => [option, value]),
+    ),
     ...[0, 1.5, Number.POSITIVE_INFINITY, "1"].map((value) => ["maxFailures", value]),
     ...[-0.1, 1, Number.NaN].map((value) => ["minGain", value]),
     ["due", "threshold"],

@@ -24,7 +24,15 @@ describe("the prompt", () => {
 describe("the request for a summary of the older part", () => {
   const request: LlmRequest = {
     ...REQUEST,
-    messages: [say("system", "s"), say("user", "u"), say("assistant", "1"), say("user", "r"), say("assistant", "2"), say("assistant", "3"), say("user", "v")],
+    messages: [
+      say("system", "s"),
+      say("user", "u"),
+      say("assistant", "1"),
+      say("user", "r"),
+      say("assistant", "2"),
+      say("assistant", "3"),
+      say("user", "v"),
+    ],
   }
   const answer = (...types: readonly string[]): Message => ({
     id: "a",
@@ -111,7 +119,12 @@ describe("a shortened request", () => {
       { type: "reasoning", text: "Hm.", replay: { signature: "s" } },
       { type: "image", attachmentIndex: 0 },
       { type: "file", attachmentIndex: 1 },
-      { type: "tool_result", callId: "c", text: "ok", content: [{ type: "attachment", attachment: { id: "i", mediaType: "image/png", byteLength: 10 } }] },
+      {
+        type: "tool_result",
+        callId: "c",
+        text: "ok",
+        content: [{ type: "attachment", attachment: { id: "i", mediaType: "image/png", byteLength: 10 } }],
+      },
       { type: "opaque", provider: "p", kind: "search", data: [], text: "Found." },
     ]
     const messages: readonly LlmMessage[] = [
@@ -119,7 +132,11 @@ describe("a shortened request", () => {
       { role: "assistant", blocks: [{ type: "reasoning", text: "Hm." }] },
     ]
     const opaque: Block = { type: "opaque", provider: "p", kind: "search", data: ["x".repeat(40)] }
-    expect(shortenedRequest({ ...request, messages }, "I", 9_000).messages.slice(0, 2).map((message) => message.blocks)).toEqual([
+    expect(
+      shortenedRequest({ ...request, messages }, "I", 9_000)
+        .messages.slice(0, 2)
+        .map((message) => message.blocks),
+    ).toEqual([
       [
         { type: "text", text: "[The image is left out here.]" },
         { type: "text", text: "[The file is left out here.]" },

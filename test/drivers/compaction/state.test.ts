@@ -55,7 +55,9 @@ describe("what a history says about compactions", () => {
     ["nor do results", [failed("f", "threshold"), { type: "conversation", message: answer("tool_result", "user") }], undefined, ["f"]],
     [
       "events of other shapes",
-      [null, 7, "compaction_requested", ["compaction_requested"], {}, { type: 7 }, { type: "compaction" }, { kind: "compaction_requested" }].map(record),
+      [null, 7, "compaction_requested", ["compaction_requested"], {}, { type: 7 }, { type: "compaction" }, { kind: "compaction_requested" }].map(
+        record,
+      ),
       undefined,
       [],
     ],
