@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest"
 import { ChecklistJudge, type JudgeConfig, newChecklistState } from "../../../src/drivers/checklist/index.ts"
 import type { OutputPart } from "../../../src/schemas/llm.ts"
-import { AT, answerParts, CONFIG, goalOf, itemsOf, listed, manage, play } from "./support.ts"
+import { AT, answerParts, CONFIG, goalOf, IS_SLOWED, itemsOf, listed, manage, play } from "./support.ts"
 
 const FREEFORM: JudgeConfig = { ...CONFIG, judge: "freeform" }
 const freeformGoal = () => manage(newChecklistState(), [{ type: "set", goal: "All tests pass." }])
@@ -197,8 +197,7 @@ describe("rulings in an odd shape", () => {
     expect(judge.judgement?.finding).toEqual({ type: "decomposed", items: ["a", "b"] })
   })
 
-  // Code that mutation testing has changed is many times slower.
-  test.skipIf(process.env["MUTATION_TESTS"] !== undefined)("nothing of it is slow", () => {
+  test.skipIf(IS_SLOWED)("nothing of it is slow", () => {
     for (const piece of [
       "Verdict: ",
       "verdict is ",
