@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest"
 import { chatDriver } from "../../../src/drivers/chat.ts"
 import { compactingDriver } from "../../../src/drivers/compaction/driver.ts"
-import type { CompactingDriverOptions, CompactionFacts } from "../../../src/drivers/compaction/settings.ts"
+import { isGain } from "../../../src/drivers/compaction/plan.ts"
+import { type CompactingDriverOptions, type CompactionFacts, settingsOf } from "../../../src/drivers/compaction/settings.ts"
 import { wrapDriver } from "../../../src/drivers/wrap-driver.ts"
 import type { TurnConfig } from "../../../src/machine/config.ts"
 import type { ProtocolDriver, WaitingLlm } from "../../../src/machine/driver.ts"
@@ -195,9 +196,11 @@ describe("what a provider says", () => {
     const refused = estimateTokens(state.outstanding.request)
     let effects: readonly Effect[] = respond(machine, overflows(1))
     const sizes: number[] = []
+    const isCut: boolean[] = []
     for (let id = 2; sizes.length < 4; id += 2) {
       effects = respond(machine, delivers(id))
       sizes.push(estimateTokens(callIn(effects).request))
+      isCut.push(JSON.stringify(callIn(effects).request).includes("chars omitted"))
       effects = respond(machine, overflows(id + 1))
     }
     for (const [attempt, share] of [0.85, 0.51, 0.306].entries()) {
@@ -205,7 +208,31 @@ describe("what a provider says", () => {
       expect(sizes[attempt]).toBeLessThanOrEqual(refused * share)
       expect(sizes[attempt]).toBeGreaterThan(refused * share - 1_000)
     }
+    // First the older part is tried, then all of it in short.
+    expect(isCut).toEqual([false, true, true, true])
     expect(effects.at(-1)).toMatchObject({ type: "done", outcome: { stop: { error: { code: "context_exhausted" } } } })
+  })
+
+  test("an answer without a summary does not make the next request of a compaction shorter than the part that was tried", () => {
+    const machine = large({ maxFailures: 4 })
+    respond(machine, overflows(1))
+    const first = callIn(respond(machine, delivers(2))).request
+    respond(machine, says(3, ""))
+    const second = callIn(respond(machine, delivers(4))).request
+    respond(machine, says(5, ""))
+    const third = callIn(respond(machine, delivers(6))).request
+    expect(estimateTokens(second)).toBeGreaterThan(estimateTokens(first) - 1_000)
+    expect(third).toEqual(second)
+  })
+
+  test("the tail is as short as it can be after an overflow", () => {
+    const machine = large({ keepTailTokens: 1_200 })
+    respond(machine, overflows(1))
+    respond(machine, delivers(2))
+    respond(machine, overflows(3))
+    respond(machine, delivers(4))
+    respond(machine, says(5, "Summary."))
+    expect(recordsOf(machine.history)).toEqual([expect.objectContaining({ reason: "overflow", through: "a9" })])
   })
 
   test("a window that is smaller than the configured one is believed", () => {
@@ -306,6 +333,24 @@ describe("a conversation that does not fit into the request of its compaction", 
     expect(recordsOf(machine.history)).toEqual([expect.objectContaining({ through: machine.messages[6]?.id })])
   })
 
+  test("is shortened where a longer tail would reach the threshold again", () => {
+    // 7,000 and a summary of 1,250 are more than 8,000.
+    const { request } = atLast([5_000, 7_000])
+    expect(request.messages.length).toBe(6)
+    expect(JSON.stringify(request)).toContain("omitted")
+  })
+
+  test("has its older part summarized also after a compaction that failed", () => {
+    const { machine } = atLast([3_000, 3_000, 3_000])
+    respond(machine, says(10, ""))
+    respond(machine, delivers(11))
+    respond(machine, callsTools(12, ["c3"]))
+    respond(machine, results(13, completed("c3", "ok")))
+    const { request } = callIn(respond(machine, delivers(14)))
+    expect(isCompactionRequest(request)).toBe(true)
+    expect(JSON.stringify(request)).not.toContain("omitted")
+  })
+
   test("is shortened where a longer tail would save too little", () => {
     // With the last batch as the tail, 3,000 and a summary of 1,250 are left of 9,000.
     const { request } = atLast([3_000, 3_000, 3_000], { minGain: 0.6 })
@@ -333,6 +378,28 @@ describe("facts that `due` may go by", () => {
     expect(seen).toEqual([expect.objectContaining({ requestTokens: 529, thresholdTokens })])
   })
 
+  test.each([
+    // 80 % of 662 is 529.
+    [661, true],
+    [662, true],
+    [663, false],
+  ])("without it, a request of 529 tokens in a window of %i is compacted: %s", (maxContextTokens, isDue) => {
+    const { effects } = compacting(chatDriver(), { due: undefined as never }, { maxContextTokens })
+    expect(isCompactionRequest(callIn(effects).request)).toBe(isDue)
+  })
+
+  test("where the window is unknown, what stays is as the options say, and the request is whole", () => {
+    const attachment = { id: "i", mediaType: "image/png", byteLength: 9 }
+    const { messages } = start()
+    const pictured: Message = { ...userMessage("Look.", "u0"), parts: [{ id: "u0.p0", type: "image", attachment }] }
+    const driver = compactingDriver(chatDriver(), { due: () => "manual", keepTailTokens: 0, keepUserTokens: 10 })
+    const machine = new TurnMachine(compactingConfig({}, { driver, maxContextTokens: undefined }), { messages: [pictured, ...messages] })
+    const { request } = callIn(pollAll(machine))
+    expect(request.attachments).toEqual([attachment])
+    respond(machine, says(1, "Summary."))
+    expect(recordsOf(machine.history)).toEqual([expect.objectContaining({ through: "a1", keptUserMessages: ["u1"] })])
+  })
+
   test("it may ask as a host does", () => {
     const { machine } = compacting(chatDriver(), { due: () => "manual" })
     respond(machine, says(1, "Summary."))
@@ -349,5 +416,84 @@ describe("facts that `due` may go by", () => {
     respond(machine, fails(4))
     expect(failuresOf(machine.history)).toEqual([expect.objectContaining({ reason: "manual" })])
     expect(isCompactionRequest(callIn(respond(machine, delivers(5))).request)).toBe(false)
+  })
+})
+
+describe("a new turn", () => {
+  // As the turn before left it: three messages, and a new one of the user.
+  const { messages } = start()
+  const before = [...messages.slice(0, 2), { ...(messages[1] as Message), id: "a2" }]
+  const begun = (events: readonly HistoryRecord[], changes: Partial<TurnConfig>): { machine: TurnMachine; effects: readonly Effect[] } => {
+    const machine = new TurnMachine(compactingConfig({ keepTailTokens: 0 }, changes), { messages: [...before, userMessage("Again.", "u3")], events })
+    return { machine, effects: pollAll(machine) }
+  }
+
+  test("compacts although the last one failed too often", () => {
+    const failed = ["f", "g", "h"].map((id) =>
+      record({ type: "compaction_failed", id, reason: "threshold", problem: "call_failed", message: "", count: 3 }),
+    )
+    expect(isCompactionRequest(callIn(begun(failed, { maxContextTokens: 1_000 }).effects).request)).toBe(true)
+  })
+
+  test("recovers from an overflow although the last one did", () => {
+    const overflow = record({ type: "compaction_needed", reason: "overflow", tokens: 100_000, count: 3 })
+    const compacted = record({
+      type: "compaction",
+      contextReset: true,
+      id: "c",
+      reason: "overflow",
+      through: "u1",
+      base: { messageId: "a2", count: 3 },
+      summary: "s",
+      keptUserMessages: [],
+      tokensBefore: 2,
+      tokensAfter: 1,
+    })
+    const { machine } = begun([overflow, compacted], { maxContextTokens: undefined })
+    respond(machine, overflows(1))
+    expect(machine.done).toBe(false)
+    expect(isCompactionRequest(callIn(respond(machine, delivers(2))).request)).toBe(true)
+  })
+})
+
+describe("the size after a compaction", () => {
+  test.each([
+    ["with a message of the user, and the last one", {}],
+    ["with what is restated", { restate: () => "The objective stays: ship it." }],
+    ["with a tail whose reasoning is left out", { keepTailTokens: 1_000 }],
+  ])("is that of the next request: %s", (_what, options) => {
+    const thought: Message = {
+      id: "a0",
+      role: "assistant",
+      parts: [
+        { id: "a0.p0", type: "reasoning", text: long(20) },
+        { id: "a0.p1", type: "text", text: "So." },
+      ],
+    }
+    const driver = compactingDriver(chatDriver(), { due: () => "threshold", keepTailTokens: 0, minGain: 0, ...options })
+    const { messages } = start(900)
+    const [first, second, last] = messages as [Message, Message, Message]
+    const machine = new TurnMachine(compactingConfig({}, { driver, maxContextTokens: 2_000 }), { messages: [first, second, thought, last] })
+    pollAll(machine)
+    respond(machine, says(1, "Summary."))
+    const next = callIn(respond(machine, delivers(2))).request
+    const [{ tokensBefore, tokensAfter, restated }] = recordsOf(machine.history) as [ReturnType<typeof recordsOf>[number]]
+    // The tool has 11, the messages 7, 904, 25 and 7.
+    expect(tokensBefore).toBe(954)
+    expect(tokensAfter).toBe(estimateTokens(next))
+    expect(JSON.stringify(next.messages).includes("ship it")).toBe(restated !== undefined)
+    expect(restated).toBe("restate" in options ? options.restate() : undefined)
+  })
+
+  test.each([
+    // Any gain after an overflow, otherwise 30 %.
+    ["overflow", 99, true],
+    ["overflow", 100, false],
+    ["threshold", 70, true],
+    ["threshold", 71, false],
+    ["manual", 71, false],
+    ["delivered", 71, false],
+  ] as const)("for the reason %s, %i tokens of 100 are a gain: %s", (reason, tokensAfter, expected) => {
+    expect(isGain(settingsOf({}), reason, 100, tokensAfter)).toBe(expected)
   })
 })
