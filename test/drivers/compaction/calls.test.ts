@@ -256,6 +256,8 @@ describe("what a provider says", () => {
     pollAll(machine)
     respond(machine, callsTools(1, ["a"], { usage: { ...usage, reasoningTokens: 0 } }))
     expect(recorded(machine)).toEqual(expected)
+    const need = { type: "compaction_needed", reason: "threshold", tokens: 800, count: 1 }
+    if (expected.length > 0) expect(machine.history).toContainEqual(record(need))
     respond(machine, results(2, completed("a", "ok")))
     respond(machine, delivers(3))
     if (expected.length === 0) return

@@ -381,6 +381,7 @@ describe("a delivered summary", () => {
     ["an end within a batch", {}],
     ["no summary", { summary: "" }],
     ["a summary that is not a text", { summary: 7 }],
+    ["a summary that is a list", { summary: ["From outside."] }],
     ["a base of another shape", { base: 7 }],
     ["no base", { base: null }],
     ["a base without an id, past the end", { base: { count: 9 } }],
