@@ -169,7 +169,7 @@ function isOrdinary(action: DriverAction): boolean {
         hasKeys(event, 4) &&
         isCount(event.iteration) &&
         typeof event.content === "string" &&
-        isAmount(event.durationMs)
+        isCount(event.durationMs)
       )
     }
     case "start_llm":
@@ -224,10 +224,6 @@ function isListOf<Item>(value: readonly Item[], isItem: (item: Item) => boolean)
 
 function isCount(value: unknown): boolean {
   return Number.isSafeInteger(value) && (value as number) >= 0
-}
-
-function isAmount(value: unknown): boolean {
-  return typeof value === "number" && Number.isFinite(value) && value >= 0
 }
 
 /** Whether a value is a plain object with so many keys. */
