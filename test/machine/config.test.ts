@@ -47,11 +47,23 @@ describe("a config of driver, projector and model", () => {
   })
 
   test("has all that is given, and no key of what is not", () => {
-    const given = {
-      ...{ model: "m", modelVariant: "v", sessionId: "s", runSessionId: "r", systemPrompt: "Be brief.", maxContextTokens: 9, maxResultTokens: 8 },
-      ...{ maxIterations: 7, maxTokens: 6, generation: { seed: 5 }, parallelToolCalls: false, cache: "off" },
-      ...{ tools: [{ name: "look", description: "", inputSchema: {} }], syncExecutionSurface: true, emitLlmTrace: true },
-    } as const
+    const given: Omit<TurnConfig, "driver" | "projector"> = {
+      model: "m",
+      modelVariant: "v",
+      sessionId: "s",
+      runSessionId: "r",
+      systemPrompt: "Be brief.",
+      tools: [{ name: "look", description: "", inputSchema: {} }],
+      maxContextTokens: 9,
+      maxResultTokens: 8,
+      maxIterations: 7,
+      maxTokens: 6,
+      generation: { seed: 5 },
+      parallelToolCalls: false,
+      cache: "off",
+      syncExecutionSurface: true,
+      emitLlmTrace: true,
+    }
     const { driver, projector, turnLimitMessage, validation, ...complete } = completeConfig({ ...CONFIG, ...given })
     expect(complete).toStrictEqual(given)
     const { driver: _d, projector: _p, turnLimitMessage: _t, validation: _v, ...defaults } = completeConfig(CONFIG)

@@ -25,7 +25,7 @@ const ORDINARY: readonly object[] = [
   ),
   { type: "emit", event: { type: "text_delta", content: "Hi." } },
   { type: "emit", event: { type: "reasoning_delta", content: "Hm." } },
-  { type: "emit", event: { type: "llm_response", iteration: 1, content: "Hi.", durationMs: 2 } },
+  { type: "emit", event: { type: "llm_response", iteration: 0, content: "Hi.", durationMs: 0 } },
   { type: "advance_iteration" },
   { type: "start_llm", request: REQUEST },
   { type: "start_tools", calls: [{ ...CALL, args: {} }] },
@@ -73,9 +73,14 @@ function machineFor(action: unknown, validation: Validation = wireValidation): T
   })
 }
 
-function codeOf(action: unknown, validation?: Validation): string | undefined {
+function ended(action: unknown, validation?: Validation): TurnMachine {
   const machine = machineFor(action, validation)
   pollAll(machine)
+  return machine
+}
+
+function codeOf(action: unknown, validation?: Validation): string | undefined {
+  const machine = ended(action, validation)
   return machine.done ? driverError(machine) : undefined
 }
 
@@ -92,7 +97,7 @@ const NAMED = ORDINARY.map((action) => [JSON.stringify(action), action] as const
 test.each(NAMED)("%s is accepted, and refused with any member of a wrong type", (_text, action) => {
   expect(codeOf(action)).toBeUndefined()
   const all = [...broken(action)]
-  const accepted = all.filter((wrong) => !["invalid_action", "unknown_action", "driver_threw"].includes(codeOf(wrong) ?? ""))
+  const accepted = all.filter((wrong) => !["invalid_action", "unknown_action"].includes(codeOf(wrong) ?? ""))
   expect(accepted).toEqual([])
   expect(all.length).toBeGreaterThan(2)
 })
@@ -148,8 +153,21 @@ test.each([-1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 53])("the iterati
   for (const key of ["iteration", "durationMs"]) expect(codeOf({ type: "emit", event: { ...answer, [key]: count } })).toBe("invalid_action")
 })
 
-test("the iteration and the duration of an answer may be 0", () => {
-  expect(codeOf({ type: "emit", event: { type: "llm_response", iteration: 0, content: "", durationMs: 0 } })).toBeUndefined()
+test.each([7, null, "no request", undefined])("a request that is %s is refused", (request) => {
+  expect(codeOf({ type: "start_llm", request })).toBe("invalid_action")
+})
+
+test("the place of what the schemas refuse is that in the driver's list", () => {
+  const { outcome } = ended({ type: "emit", event: { type: "message", text: 7, kind: "note" } })
+  expect(outcome).toMatchObject({ stop: { error: { code: "invalid_action", userMessage: expect.stringContaining('at "/1/event/text"') } } })
+})
+
+test("an error of a host's own validation is shown as it is", () => {
+  const actions = (): never => {
+    throw new RangeError("no schema today")
+  }
+  const { outcome } = ended({ type: "emit", event: { type: "message", text: "Hi.", kind: "note" } }, { ...wireValidation, actions })
+  expect(outcome).toMatchObject({ stop: { error: { code: "driver_threw", userMessage: expect.stringContaining("RangeError: no schema today") } } })
 })
 
 test("none of them is checked by the schemas, which cost as much as all else in a step", () => {
