@@ -111,6 +111,12 @@ describe.each(CLASSES)("what a command brings of the work that it stops, %s", (_
     expect(machine.checkpoint().at).toBe(5)
   })
 
+  test("calls that did not run are shown as cancelled, by the host and not by their tool", () => {
+    const effects = commanded(machineWith([batchOf(["a"], [])]), { type: "redirect", messages: [userMessage("Stop.", "u2")] })
+    const output = { status: "cancelled", message: "The user redirected the turn before this was done.", source: "cancellation" }
+    expect(reported(effects, "tool_call")).toMatchObject([{ callId: "a", output, durationMs: 0 }])
+  })
+
   test("no messages to continue with are refused", () => {
     const machine = machineWith([LLM])
     for (const messages of [[], undefined as never])
@@ -159,11 +165,11 @@ test("results that a driver gave itself are stored like any other, if it fails w
 describe("the machine as its host sees it", () => {
   const tools = [{ name: "look", description: "", inputSchema: {} }]
 
-  test("a turn without effects that were saved emits what it waits for", () => {
+  test.each(CLASSES)("a turn without effects that were saved emits what it waits for, %s", (_class, Machine) => {
     const config = configOf({ driver: driverOf() })
-    const machine = new TurnMachine(config, { messages: [] })
+    const machine = new Machine(config, { messages: [] })
     pollAll(machine)
-    expect(effectNames(pollAll(TurnMachine.of(config, machine.turn)))).toEqual(["llm_call 1"])
+    expect(effectNames(pollAll(Machine.of(config, machine.turn)))).toEqual(["llm_call 1"])
   })
 
   test("the turn is frozen, with all its groups", () => {
