@@ -102,6 +102,16 @@ say(
     ]),
   ),
 )
+say("The same in a fresh process, in ms of CPU time after the import; × JSON.parse of its lines")
+say(
+  table(
+    ["iterations", "JSON.parse", "resume", "resume, with snapshots"],
+    journals.fresh.map(({ iterations, parse, resume, resumeFromSnapshot }) => {
+      const beside = (ms: number): string => `${ms.toFixed(1)} (${(ms / parse).toFixed(1)} ×)`
+      return [String(iterations), parse.toFixed(1), beside(resume), beside(resumeFromSnapshot)]
+    }),
+  ),
+)
 const { plain, journal, plainSynced, journalSynced } = journals.appending
 say(
   `Appending a response to a file and waiting for it: ${micros(plain)} µs to a plain file, ${micros(journal)} µs to a journal (${(journal / plain).toFixed(2)} ×); with fdatasync ${micros(plainSynced)} and ${micros(journalSynced)} µs (${(journalSynced / plainSynced).toFixed(2)} ×)\n`,

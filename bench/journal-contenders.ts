@@ -6,26 +6,17 @@ import { open, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { journalLineValidation } from "../src/checks/records.ts"
-import { wireValidation } from "../src/checks/validation.ts"
-import { chatDriver } from "../src/drivers/chat.ts"
-import { encodeAscii } from "../src/hosts/journal/encode-ascii.ts"
 import { fileJournalStore } from "../src/hosts/node/file-journal-store.ts"
-import type { TurnConfig } from "../src/machine/config.ts"
-import { chatProjector } from "../src/projectors/chat.ts"
-import { compacted, type Journal, JournalReader, readJournal } from "../src/replay/journal.ts"
-import { Recorder, type RecorderOptions } from "../src/replay/recorder.ts"
-import { replay, resume } from "../src/replay/replay.ts"
+import { compacted, readJournal } from "../src/replay/journal.ts"
+import { replay } from "../src/replay/replay.ts"
 import { verifyReplay } from "../src/replay/verify.ts"
 import type { Response } from "../src/schemas/response.ts"
-import { TurnMachine } from "../src/validated-turn-machine.ts"
 import { begin, reduce } from "./floor.ts"
 import type { AppendFigures, JournalFigures, ReadFigures } from "./journal.ts"
+import { config, journalText, parseLines, record, resumeText, SNAPSHOTS, unfinished, WITHOUT_SNAPSHOTS } from "./journal-texts.ts"
 import { measureRounds, median } from "./rounds.ts"
-import { CONFIG, responses, START } from "./script.ts"
+import { responses } from "./script.ts"
 
-const config: TurnConfig = { ...CONFIG, driver: chatDriver(), projector: chatProjector }
-const WITHOUT_SNAPSHOTS: RecorderOptions = {}
-const SNAPSHOTS: RecorderOptions = { snapshotEveryRecords: 300, snapshotEveryChars: 1_000_000 }
 const factor = Number(process.argv[2] ?? "1")
 
 /** A hand-written reducer that writes its responses as lines of JSON: the least that a turn could store. */
@@ -37,29 +28,6 @@ function jsonLines(script: readonly Response[]): number {
     step = reduce(step.state, response)
   }
   return chars
-}
-
-/** Runs the machine with its checks and records each response before handling it. `append` gets every line. */
-function record(script: readonly Response[], options: RecorderOptions, append: (lines: string) => void): void {
-  const machine = new TurnMachine(config, START)
-  const { recorder, line } = Recorder.begin(config, START, "bench", options)
-  append(line)
-  while (machine.poll() !== undefined);
-  for (const response of script) {
-    const checked = machine.check(response)
-    append(recorder.response(machine, checked))
-    machine.handle(checked)
-    while (machine.poll() !== undefined);
-    const snapshot = recorder.snapshotIfDue(machine)
-    if (snapshot !== "") append(snapshot)
-  }
-  append(recorder.end(machine))
-}
-
-function journalText(script: readonly Response[], options: RecorderOptions): string {
-  const lines: string[] = []
-  record(script, options, (line) => lines.push(line))
-  return lines.join("")
 }
 
 function measureRecording(iterations: number): JournalFigures {
@@ -84,32 +52,22 @@ function measureRecording(iterations: number): JournalFigures {
   }
 }
 
-/** Reads and checks a journal as a host does that resumes its turn. */
-function readToResume(text: string): Journal {
-  const reader = new JournalReader(journalLineValidation, undefined, { encode: encodeAscii, defersRecords: true })
-  reader.push(text)
-  return reader.end()
-}
-
 /** Reads and checks a journal in memory, and resumes its turn. */
 function measureReading(iterations: number): ReadFigures {
   const script = responses(iterations)
   const whole = journalText(script, WITHOUT_SNAPSHOTS)
-  // Cut before the end: a finished turn is not resumed.
-  const cut = (text: string): string => text.slice(0, text.lastIndexOf("\n", text.length - 400) + 1)
-  const [unfinished, snapshots] = [cut(whole), cut(journalText(script, SNAPSHOTS))]
+  const [records, snapshots] = [unfinished(whole), unfinished(journalText(script, SNAPSHOTS))]
   const read = readJournal(whole)
   const short = compacted(readJournal(snapshots))
-  const checked: TurnConfig = { ...config, validation: wireValidation }
   const rounds = Math.max(5, Math.ceil((10_000 * factor) / iterations))
   const times = measureRounds(rounds, 1, {
-    parse: () => whole.split("\n").map((line) => (line === "" ? undefined : (JSON.parse(line) as unknown))),
+    parse: () => parseLines(whole),
     fold: () => replay(read, config),
     verify: () => verifyReplay(read, config),
     readAndVerify: () => verifyReplay(readJournal(whole, journalLineValidation), config),
-    resume: () => resume(readToResume(unfinished), checked),
-    resumeFromSnapshot: () => resume(readToResume(snapshots), checked),
-    resumeCompacted: () => resume(readToResume(short), checked),
+    resume: () => resumeText(records),
+    resumeFromSnapshot: () => resumeText(snapshots),
+    resumeCompacted: () => resumeText(short),
   })
   return { iterations, bytes: whole.length, ...times }
 }

@@ -40,10 +40,10 @@ const CONTENDERS: readonly {
 }[] = [
   { title: "a loop without a library", file: "floor", name: "floor" },
   { title: "the same with a JSON journal in memory", file: "floor", name: "floorWithJournal" },
-  { title: "turn-machine, bare loop", file: "turn-machine", name: "bareLoop" },
+  { title: "turn-machine, bare loop", file: "turn-machine-bare", name: "bareLoop" },
   { title: "turn-machine, `runTurn`", file: "turn-machine", name: "withRunTurn" },
-  { title: "turn-machine, `journaled`, memory", file: "turn-machine", name: "journaledInMemory" },
-  { title: "turn-machine, `journaled`, file, synced", file: "turn-machine", name: "journaledInFile" },
+  { title: "turn-machine, `journaled`, memory", file: "turn-machine-journal", name: "journaledInMemory" },
+  { title: "turn-machine, `journaled`, file, synced", file: "turn-machine-journal", name: "journaledInFile" },
   { title: "pi-agent-core, `runAgentLoop`", file: "pi", name: "loop", versionOf: "@earendil-works/pi-agent-core" },
   { title: "XState, pure", file: "xstate", name: "pure", versionOf: "xstate" },
   { title: "XState, pure", file: "xstate-6", name: "pure", versionOf: "xstate-6" },
@@ -164,7 +164,7 @@ interface SavedFigures {
 const SAVED: readonly (readonly [what: string, file: string, name: string, isWritten?: true])[] = [
   ["the messages as JSON", "floor", "floorSaved"],
   ["turn-machine, checkpoint", "turn-machine", "withRunTurnSaved"],
-  ["turn-machine, journal, written as the turn runs", "turn-machine", "journaledInMemorySaved", true],
+  ["turn-machine, journal, written as the turn runs", "turn-machine-journal", "journaledInMemorySaved", true],
   ["pi-agent-core, its messages", "pi", "loopSaved"],
   ["LangGraph, memory saver, a checkpoint for each node, written as the graph runs", "langgraph", "withMemorySaverSaved", true],
   ["LangGraph, memory saver, delta", "langgraph", "withMemorySaverDeltaSaved", true],
@@ -193,7 +193,7 @@ for (const [what, file, name] of DELTAS.filter(([, file]) => isMeasured(file))) 
 }
 
 const CRASHES: readonly (readonly [what: string, file: string, name: string])[] = [
-  ["turn-machine, `journaled`", "turn-machine", "journaledCrash"],
+  ["turn-machine, `journaled`", "turn-machine-journal", "journaledCrash"],
   ["LangGraph, memory saver, a node for each tool", "langgraph", "withMemorySaverCrash"],
 ]
 console.log("\n| ended by an error of c when a and b of three tools had run | ran, in order | ran twice |\n| --- | --- | --- |")
@@ -204,7 +204,7 @@ for (const [what, file, name] of CRASHES.filter(([, file]) => isMeasured(file)))
 }
 console.log("\nThe other loops save nothing unless their host does: a run that was killed starts again from the messages that the host stored.")
 console.log(
-  "The import is that of a contender's file: for turn-machine, the root, hosts, journals, the file store, replay and zod. Steady is the best of turns of 100 steps; kB are those of a second turn.",
+  "The import is that of a contender's file, with what it uses: for turn-machine, the root; `runTurn` also turn-machine/hosts and zod; `journaled` also journals, the file store and replay. Steady is the best of turns of 100 steps; kB are those of a second turn.",
 )
 
 const { stdout } = await run(NODE, ["--version"])

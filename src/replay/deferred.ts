@@ -81,6 +81,8 @@ export class UnreadSnapshots {
   /** The snapshot before each one that is not parsed, by its number. */
   readonly #before = new Map<number, JournalEntry | UnreadLine>()
   #last: JournalEntry | UnreadLine | undefined
+  /** The snapshot that was joined last: the one before the next, for somebody who reads all records. */
+  #joined: { readonly number: number; readonly checkpoint: TurnCheckpoint } | undefined
 
   /** `last`: the snapshot before the first entry. */
   constructor(last?: JournalEntry) {
@@ -106,6 +108,10 @@ export class UnreadSnapshots {
     for (let isWhole = false; !isWhole; ) {
       at = this.#before.get(at.number)
       if (at === undefined) return undefined
+      if (this.#joined?.number === at.number) {
+        checkpoints.unshift(this.#joined.checkpoint)
+        break
+      }
       const before: JournalRecord = "text" in at ? read(at) : at.record
       if (before.type !== "snapshot") return undefined
       checkpoints.unshift(before.checkpoint)
@@ -114,7 +120,9 @@ export class UnreadSnapshots {
     // `concat` copies memory.
     const messages = NO_MESSAGES.concat(...checkpoints.map((checkpoint) => checkpoint.messages))
     const events = NO_EVENTS.concat(...checkpoints.map((checkpoint) => checkpoint.events))
-    return { ...record, checkpoint: { ...record.checkpoint, messages, events } }
+    const checkpoint = { ...record.checkpoint, messages, events }
+    this.#joined = { number: line.number, checkpoint }
+    return { ...record, checkpoint }
   }
 }
 

@@ -243,7 +243,11 @@ export class JournalReader {
     if (line === undefined && number === 1) refuseOtherVersion(text, format)
     if (line === undefined && number === 1 && !text.startsWith('["'))
       throw new JournalError("not_a_journal", 1, 0, "Not a journal: its first line is not a record.")
-    if (line === undefined) throw damagedRecord("journal", number, intact)
+    if (line === undefined) {
+      // What stands before it is called whole, so a record of it that breaks its schema is the first fault.
+      for (const entry of this.#readFrom(0)) entry.record
+      throw damagedRecord("journal", number, intact)
+    }
     const { shown } = line
     if (shown !== undefined) {
       this.#entries.push({ number, type: shown.type, text, fingerprint: shown.fingerprint, intact, end: line.end })

@@ -77,6 +77,36 @@ describe("a journal whose records are parsed when they are read", () => {
     )
   })
 
+  test("has the first fault that it has when it is read at once, if it has two", () => {
+    const last = LINES.length
+    for (const bad of [3, last - 2]) {
+      const lines = rewritten((record, number) => (number === bad ? { ...record, more: 1 } : record)).split("\n")
+      for (const flipped of [bad + 1, last]) {
+        const text = lines.map((line, index) => (index === flipped - 1 ? line.replace('"type"', '"typo"') : line)).join("\n")
+        for (const mostUnreadChars of [undefined, 0]) {
+          const result = resultOf(() => readDeferring(text, mostUnreadChars))
+          expect(result).toMatchObject({ code: "invalid_record", record: bad })
+          expect(result).toEqual(resultOf(() => readJournal(text, journalValidation)))
+        }
+      }
+    }
+  })
+
+  test("parses each snapshot a fixed number of times, however many there are, if all records are read", () => {
+    let checked = 0
+    const counting = (record: unknown): JournalRecord => {
+      checked += 1
+      return journalLineValidation(record)
+    }
+    const reader = new JournalReader(counting, undefined, { defersRecords: true })
+    reader.push(recordTurn(60, { snapshotEveryRecords: 2 }).text)
+    const { entries } = reader.end()
+    const snapshots = entries.filter(({ record }) => record.type === "snapshot")
+    expect(snapshots.length).toBeGreaterThan(15)
+    // The last snapshot reads those that it continues, and each of these is read once more.
+    expect(checked).toBeLessThanOrEqual(entries.length + 1 + snapshots.length)
+  })
+
   test("has parsed the last snapshot and what follows it, and not the answers before", () => {
     const { entries } = readDeferring(WHOLE)
     const last = entries.map(recordType).lastIndexOf("snapshot")

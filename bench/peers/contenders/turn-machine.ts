@@ -1,83 +1,12 @@
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
-import { chatDriver, chatProjector, type LlmResponse, TurnMachine, userMessage } from "turn-machine"
-import { defineTool, type Host, memoryJournalStore, openAiCompatible, runTurn, toolbox } from "turn-machine/hosts"
-import { journaled } from "turn-machine/hosts/journal"
-import { fileJournalStore } from "turn-machine/hosts/node"
-import { readJournal, resume } from "turn-machine/replay"
-import * as z from "zod"
-import {
-  ANSWER,
-  argumentsOf,
-  type Contender,
-  type Crash,
-  PIECE,
-  QUESTION,
-  type Saved,
-  type Streamer,
-  SYSTEM,
-  savedText,
-  TOOL,
-  type Work,
-} from "../script.ts"
-
-const USAGE = { inputTokens: 100, cachedInputTokens: 900, outputTokens: 20, reasoningTokens: 0 }
-
-function model(work: Work): LlmResponse {
-  const step = work.nextStep()
-  if (step === undefined) return { text: ANSWER, parts: [{ type: "text", text: ANSWER }], usage: USAGE, terminalReason: "stop" }
-  const call = { type: "tool_call", callId: `call_${step}`, toolName: TOOL.name, inputJson: JSON.stringify(argumentsOf(step)) } as const
-  return { text: "", parts: [call], usage: USAGE, terminalReason: "tool_use" }
-}
-
-function turnOf(work: Work) {
-  const tools = toolbox([
-    defineTool({ name: TOOL.name, description: TOOL.description, input: z.object({ path: z.string() }), execute: ({ path }) => work.result(path) }),
-  ])
-  const host: Host = { llmCall: async () => model(work), tools }
-  const config = { driver: chatDriver(), projector: chatProjector, model: "bench", systemPrompt: SYSTEM, tools: tools.specs }
-  return { host, config, start: { messages: [userMessage(QUESTION)] } }
-}
-
-/** The loop of docs/the-bare-loop.md, without promises. */
-export const bareLoop: Contender = async (work) => {
-  const { config, start } = turnOf(work)
-  const machine = new TurnMachine(config, start)
-  for (let effect = machine.poll(); effect !== undefined; effect = machine.poll()) {
-    if (effect.type === "llm_call") machine.handle({ type: "llm_complete", id: effect.id, result: { ok: true, response: model(work) } })
-    else if (effect.type === "tool_calls") {
-      const results = effect.calls.map((call) => {
-        const value = work.result((call.args as { readonly path: string }).path)
-        return { ...call, output: { status: "success", value }, durationMs: 0 } as const
-      })
-      machine.handle({ type: "tool_results", id: effect.id, results })
-    } else if (effect.type === "checkpoint") machine.handle({ type: "checkpoint_delivery", id: effect.id, delivery: {} })
-  }
-  return machine.turn
-}
+import { chatDriver, chatProjector, TurnMachine, userMessage } from "turn-machine"
+import { type Host, openAiCompatible, runTurn } from "turn-machine/hosts"
+import { type Contender, PIECE, QUESTION, type Saved, type Streamer, SYSTEM, savedText, type Work } from "../script.ts"
+import { turnOf } from "../turn-machine-host.ts"
+import { USAGE } from "../turn-machine-model.ts"
 
 export const withRunTurn: Contender = async (work) => {
   const { config, start, host } = turnOf(work)
   return runTurn(new TurnMachine(config, start), host)
-}
-
-export const journaledInMemory: Contender = async (work) => {
-  const { config, start, host } = turnOf(work)
-  const store = memoryJournalStore()
-  await journaled(host, store).run("turn.jsonl", { config, start })
-  return store
-}
-
-/** As a user gets it: each append is on the disk before the turn continues. */
-export const journaledInFile: Contender = async (work) => {
-  const { config, start, host } = turnOf(work)
-  const folder = mkdtempSync(join(tmpdir(), "turn-machine-peers-"))
-  try {
-    await journaled(host, fileJournalStore(folder)).run("turn.jsonl", { config, start })
-  } finally {
-    rmSync(folder, { recursive: true })
-  }
 }
 
 /** A checkpoint at the end of the turn. */
@@ -86,16 +15,6 @@ export const withRunTurnSaved = async (work: Work): Promise<() => Saved> => {
   const machine = new TurnMachine(config, start)
   await runTurn(machine, host)
   return () => savedText(JSON.stringify(machine.checkpoint()), (text) => TurnMachine.restore(config, text))
-}
-
-/** The text of the journal, folded into the turn again. */
-export const journaledInMemorySaved = async (work: Work): Promise<() => Saved> => {
-  const { config, start, host } = turnOf(work)
-  const store = memoryJournalStore()
-  await journaled(host, store).run("turn.jsonl", { config, start })
-  let lines = ""
-  for await (const part of (await store.read("turn.jsonl")) ?? []) lines += part
-  return () => savedText(lines, (text) => resume(readJournal(text), config))
 }
 
 export const withRunTurnDeltas: Streamer = (pieces, onPiece) => {
@@ -147,51 +66,3 @@ export const clientDeltas: Streamer = (pieces, onPiece) => {
     },
   })
 }
-
-export const journaledCrash: Crash = async () => {
-  const ran: string[] = []
-  const store = memoryJournalStore()
-  for (const isKilled of [true, false]) {
-    const tools = toolbox(
-      ["a", "b", "c"].map((name) =>
-        defineTool({
-          name,
-          description: "One of three.",
-          input: z.object({}),
-          async execute() {
-            if (name === "c") await new Promise((resolve) => setTimeout(resolve, 50))
-            if (name === "c" && isKilled) throw new Killed()
-            ran.push(name)
-            return name
-          },
-        }),
-      ),
-    )
-    const parts = ["a", "b", "c"].map((toolName) => ({ type: "tool_call", callId: `call_${toolName}`, toolName, inputJson: "{}" }) as const)
-    const host: Host = {
-      tools,
-      async llmCall({ request }) {
-        const isDone = request.messages.some(({ blocks }) => blocks.some(({ type }) => type === "tool_result"))
-        return isDone
-          ? { text: ANSWER, parts: [{ type: "text", text: ANSWER }], usage: USAGE, terminalReason: "stop" }
-          : { text: "", parts, usage: USAGE, terminalReason: "tool_use" }
-      },
-    }
-    const config = { driver: chatDriver(), projector: chatProjector, model: "bench", systemPrompt: SYSTEM, tools: tools.specs }
-    const run = journaled(host, store).run(
-      "turn.jsonl",
-      { config, start: { messages: [userMessage(QUESTION)] } },
-      { isFatal: (error) => error instanceof Killed },
-    )
-    if (isKilled)
-      await run.then(
-        () => Promise.reject(new Error("It was not killed.")),
-        () => undefined,
-      )
-    else await run
-  }
-  return ran
-}
-
-/** Ends the run without a trace, as the end of its process would. */
-class Killed extends Error {}

@@ -197,7 +197,8 @@ describe("rulings in an odd shape", () => {
     expect(judge.judgement?.finding).toEqual({ type: "decomposed", items: ["a", "b"] })
   })
 
-  test("nothing of it is slow", () => {
+  // Reading any of these in quadratic time would take minutes.
+  test("nothing of it is slow", { timeout: 60_000 }, () => {
     for (const piece of [
       "Verdict: ",
       "verdict is ",
@@ -213,10 +214,8 @@ describe("rulings in an odd shape", () => {
       ",   ",
     ]) {
       const long = piece.repeat(Math.ceil(200_000 / piece.length))
-      const began = performance.now()
-      freeform(long)
+      expect(freeform(long), `${piece}, repeated, is no verdict`).toBe("counted")
       play(listed(["a"]), [long])
-      expect(performance.now() - began, piece).toBeLessThan(10_000)
     }
   })
 
