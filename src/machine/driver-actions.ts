@@ -110,8 +110,15 @@ function requestFault(request: LlmRequest, index: number): Fault | undefined {
       if (found !== undefined) return found
     }
   }
-  return "messages" in request ? undefined : { path: `/${index}/request/messages`, why: MISSING }
+  for (const key of NEEDED) {
+    if (isOwn(request, key) && (isBuiltOnDemand(request, key) || request[key] !== undefined)) continue
+    return { path: `/${index}/request/${key}`, why: MISSING }
+  }
+  return undefined
 }
+
+/** What every request has. */
+const NEEDED = ["model", "messages", "attachments", "tools", "toolChoice", "generation"] as const satisfies readonly (keyof LlmRequest)[]
 
 const NOT_A_REQUEST = "not a request"
 const NO_LIST = "not a list"

@@ -76,7 +76,10 @@ describe.each(CLASSES)("a driver's value that is not JSON ends the turn, %s", (_
     ["an instance of a class", "/0/request/tools/0/inputSchema", { tools: [{ name: "a", description: "", inputSchema: new Date(0) }] }],
     ["not a list", "/0/request/messages", { messages: "Hi." }],
     ["not a list", "/0/request/attachments", { attachments: "Hi." }],
-    ["missing", "/0/request/messages", "messages"],
+    ...["model", "messages", "attachments", "tools", "toolChoice", "generation"].flatMap((key): readonly (readonly [string, string, unknown])[] => [
+      ["missing", `/0/request/${key}`, key],
+      ["missing", `/0/request/${key}`, { [key]: undefined }],
+    ]),
   ])("a request with %s at %s is refused before it is emitted", (why, path, wrong) => {
     const request: Record<string, unknown> = { model: "m", messages: [], attachments: [], tools: [], toolChoice: "none", generation: {} }
     if (typeof wrong === "string") delete request[wrong]
