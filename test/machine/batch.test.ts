@@ -1,10 +1,11 @@
 /** Where the results of a batch belong. */
 import { expect, test } from "vitest"
 import { advance, begin, handle } from "../../src/machine/step.ts"
+import { TurnMachine as BareTurnMachine } from "../../src/machine/turn-machine.ts"
 import type { CompletedToolCall, PendingToolCall } from "../../src/schemas/tool.ts"
 import { TurnMachine } from "../../src/validated-turn-machine.ts"
 import { about, batchOf, decides, holdingConfig, outstandingBatch, resultsOf, shape, waiting } from "./held-support.ts"
-import { completed, configOf, driverOf, pending, plain, respond, results, set, startedWith } from "./support.ts"
+import { completed, configOf, driverOf, pending, plain, pollAll, respond, results, set } from "./support.ts"
 
 test.each<readonly [string, readonly (readonly number[])[]]>([
   ["one by one", [[1], [2], [3]]],
@@ -23,9 +24,9 @@ test.each<readonly [string, readonly (readonly number[])[]]>([
   ])
 })
 
-test("results that arrive together are shown in call order", () => {
+test.each([["abc"], ["cab"], ["cba"], ["bca"]])("results that arrive together, as %s, are shown in call order", (order) => {
   const machine = waiting(batchOf(["a", "b", "c", "d"], []))
-  const shown = respond(machine, results(1, completed("c"), completed("a"), completed("b"))).flatMap((effect) =>
+  const shown = respond(machine, results(1, ...Array.from(order, (callId) => completed(callId)))).flatMap((effect) =>
     effect.type === "emit" && effect.event.type === "tool_call" ? [effect.event.callId] : [],
   )
   expect(shown).toEqual(["a", "b", "c"])
@@ -65,7 +66,10 @@ test("the batch that is left of held calls is plain JSON, with those that still 
 test("what a driver settles is not changed in its own list", () => {
   const settled: readonly CompletedToolCall[] = Object.freeze([completed("a", 1), completed("a", 2), completed("b", 3)])
   const calls: readonly PendingToolCall[] = ["a", "b", "a", "c"].map((callId) => pending(callId))
-  const machine = startedWith([{ type: "start_tools", calls, settled }])
-  expect(shape(outstandingBatch(machine))).toEqual({ calls: ["c"] })
+  const machine = new BareTurnMachine(configOf({ driver: driverOf({ prepareIteration: () => [{ type: "start_tools", calls, settled }] }) }), {
+    messages: [],
+  })
+  pollAll(machine)
+  expect(machine.outstanding).toMatchObject({ type: "tool_calls", calls: [{ callId: "c" }] })
   expect(settled.map(({ output }) => output)).toEqual([1, 2, 3].map((value) => ({ status: "success", value })))
 })

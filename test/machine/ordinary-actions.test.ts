@@ -154,7 +154,9 @@ test.each([-1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 53])("the iterati
 })
 
 test.each([7, null, "no request", undefined])("a request that is %s is refused", (request) => {
-  expect(codeOf({ type: "start_llm", request })).toBe("invalid_action")
+  const { outcome } = ended({ type: "start_llm", request })
+  const userMessage = 'The driver "test" returned an action that is not valid at "/1/request": it is not a request.'
+  expect(outcome).toMatchObject({ stop: { error: { code: "invalid_action", userMessage } } })
 })
 
 test("the place of what the schemas refuse is that in the driver's list", () => {
