@@ -4,8 +4,10 @@
  * the processor.
  */
 import { exploreTurn } from "../src/testing/explore-turn.ts"
+import { explore } from "../test/models/explore.ts"
 import { exploreModel } from "../test/models/explore-model.ts"
-import { MODELS } from "../test/models/models.ts"
+import { LeaseModel } from "../test/models/lease-model.ts"
+import { LEASE_MODELS, MODELS } from "../test/models/models.ts"
 import { ThreadModel } from "../test/models/thread-model.ts"
 import { EXPLORED } from "../test/testing/explored-drivers.ts"
 import { exploreJudge, JUDGES } from "../test/testing/explored-judge.ts"
@@ -28,5 +30,6 @@ function measure(name: string, explore: () => Counts): void {
 console.log("| turns | states | transitions | s |\n| --- | --- | --- | --- |")
 for (const { name, options, bounds } of EXPLORED) measure(name, () => exploreTurn({ ...options, bounds: bounds.full }))
 for (const judge of JUDGES) measure(judge.name, () => exploreJudge(judge))
-console.log("\n| threads | states | transitions | s |\n| --- | --- | --- | --- |")
+console.log("\n| threads and subagents | states | transitions | s |\n| --- | --- | --- | --- |")
 for (const { name, options } of MODELS) measure(name, () => exploreModel(new ThreadModel(options)))
+for (const { name, options } of LEASE_MODELS) measure(name, () => explore(new LeaseModel(options)))

@@ -5,7 +5,7 @@ import type { TurnMachine } from "../machine/turn-machine.ts"
 import type { Decision, ExternalCall, HeldCall } from "../wire/approval.ts"
 import type { Checkpoint, Done, ExecCode, LlmCall, Progress, SyncExecutionSurface } from "../wire/effect.ts"
 import type { LogEvent, TurnEvent } from "../wire/event.ts"
-import type { JournalParent } from "../wire/journal.ts"
+import type { ChildGrant, JournalParent } from "../wire/journal.ts"
 import type { LlmFailure, LlmResponse, TokenUsage } from "../wire/llm.ts"
 import type { CheckpointDelivery, Message, TurnCause } from "../wire/message.ts"
 import type { Response } from "../wire/response.ts"
@@ -82,6 +82,16 @@ export interface TurnChildren {
   readonly lease?: number
   /** What the turn has left of its lease now. Absent: no limit. */
   readonly left?: () => TokensLeft | undefined
+  /** Records the tokens of children. Absent: only the headers of the children say what they have. */
+  readonly grants?: ChildGrants
+}
+
+/** The tokens that children of a turn were given, in the journal of the turn. */
+export interface ChildGrants {
+  /** Of the children of an effect, by this process or an earlier one. */
+  of(effectId: number): readonly ChildGrant[]
+  /** Records one, before its child begins. @throws {JournalStoreError} `fenced`: the turn was taken over. Nothing is reserved. */
+  add(grant: ChildGrant): Promise<void>
 }
 
 /** Where a child turn belongs: a turn that a tool call of another turn runs. */
@@ -97,6 +107,8 @@ export interface ChildPlace {
   readonly signal: AbortSignal
   /** What the goal of the parent's thread, or the parent's own lease, has left now. Absent or `undefined`: no limit. */
   readonly left?: () => TokensLeft | undefined
+  /** Records its tokens in the journal of the parent. Absent: only the header of the child says what it has. */
+  readonly grants?: ChildGrants
 }
 
 /** The tokens that a goal or a lease has left. */

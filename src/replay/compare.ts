@@ -133,6 +133,7 @@ const NOT_COMPARED: ReadonlySet<JournalRecord["type"]> = new Set<JournalRecord["
   "traced",
   "snapshot",
   "call_started",
+  "child_granted",
   "reconfigured",
   "effect",
   "tool_pending",

@@ -81,7 +81,7 @@ export class UnreadSnapshots {
   /** The snapshot before each one that is not parsed, by its number. */
   readonly #before = new Map<number, JournalEntry | UnreadLine>()
   #last: JournalEntry | UnreadLine | undefined
-  /** The snapshot that was joined last: the one before the next, for somebody who reads all records. */
+  /** The snapshot that was joined last: the one before the next, for a caller that reads all records. */
   #joined: { readonly number: number; readonly checkpoint: TurnCheckpoint } | undefined
 
   /** `last`: the snapshot before the first entry. */

@@ -52,6 +52,7 @@ export function fold(machine: TurnMachine, entries: readonly JournalEntry[], at:
       case "traced":
       case "reconfigured":
       case "call_started":
+      case "child_granted":
         break
       case "effect":
         recorded = record.effect

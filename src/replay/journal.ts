@@ -244,7 +244,7 @@ export class JournalReader {
     if (line === undefined && number === 1 && !text.startsWith('["'))
       throw new JournalError("not_a_journal", 1, 0, "Not a journal: its first line is not a record.")
     if (line === undefined) {
-      // What stands before it is called whole, so a record of it that breaks its schema is the first fault.
+      // What is before it is called whole, so a record of it that breaks its schema is the first fault.
       for (const entry of this.#readFrom(0)) entry.record
       throw damagedRecord("journal", number, intact)
     }
@@ -254,7 +254,6 @@ export class JournalReader {
       this.#count += 1
       this.#unreadChars = shown.type === "snapshot" ? 0 : this.#unreadChars + text.length
       if (this.#unreadChars > this.#mostUnreadChars) this.#readUnreadLines()
-      this.#hasBeginning ||= shown.type === "snapshot"
       return
     }
     if (number === 1) this.#version = checkHeader(line.record, format)
@@ -268,7 +267,7 @@ export class JournalReader {
       this.#entries.push({ number, record, fingerprint: line.fingerprint, end: line.end })
       this.#count += 1
     }
-    this.#hasPending ||= record.type === "tool_pending"
+    this.#hasPending ||= saysPending(record)
     this.#hasBeginning = record.type === "snapshot" || (record.type === "header" ? record.dropped === undefined : this.#hasBeginning)
   }
 
@@ -276,7 +275,10 @@ export class JournalReader {
   #show(text: string): LineShown | undefined {
     if (this.#header === undefined || this.#version !== VERSION) return undefined
     const shown = shownOnLine(text)
-    return shown?.type === "tool_results" && this.#hasPending ? undefined : shown
+    if (shown?.type === "tool_results" && this.#hasPending) return undefined
+    // A compaction leaves out everything else that says which calls continued outside.
+    if (shown?.type === "snapshot" && !this.#hasBeginning) return undefined
+    return shown
   }
 
   /** The entries, of which those from an index on are parsed and checked. */
@@ -446,12 +448,14 @@ export function compactedJournal({ header, entries }: Pick<Journal, "header" | "
   const last = lastSnapshot(entries)
   const snapshot = entries[last]
   if (snapshot === undefined) return { header, entries }
-  // Calls that started before the snapshot and do not have a result in it may have taken effect.
+  // Calls that started before the snapshot and do not have a result in it may have taken effect, and their children have their tokens.
   const before = entries.slice(0, last)
   // The next run links to the span of the last one.
   const traced = before.filter(({ record }) => record.type === "traced").at(-1)
   const kept = before.filter(
-    (entry) => entry === traced || (entry.record.type === "call_started" && isOutstanding(snapshot.record, entry.record.effectId)),
+    (entry) =>
+      entry === traced ||
+      ((entry.record.type === "call_started" || entry.record.type === "child_granted") && isOutstanding(snapshot.record, entry.record.effectId)),
   )
   const dropped = snapshot.number - kept.length - 2
   const { driver, config } = lastSection({ header, entries: entries.slice(0, last + 1) })
@@ -471,6 +475,13 @@ export function lastOfType(entries: readonly ReadEntry[], type: string): number 
     if (("text" in entry ? entry.type : recordType(entry)) === type) break
   }
   return index
+}
+
+/** Whether a record says that a call continued outside. */
+function saysPending(record: JournalRecord): boolean {
+  if (record.type !== "snapshot") return record.type === "tool_pending"
+  const { state } = record.checkpoint
+  return state.type === "waiting_tools" && state.pending !== undefined
 }
 
 function isOutstanding(record: JournalRecord, effectId: number): boolean {

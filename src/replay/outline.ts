@@ -95,6 +95,8 @@ export type OutlineFacts =
   | { readonly type: "reconfigured"; readonly driver: JournalHeader["driver"] }
   /** `callId`: `undefined` for the code of an effect. */
   | { readonly type: "call_started"; readonly callId: string | undefined }
+  /** `lease`: the tokens that are reserved for the child. */
+  | { readonly type: "child_granted"; readonly callId: string; readonly lease: number }
   | { readonly type: "effect"; readonly effect: AnswerableEffect["type"] }
   | { readonly type: "end"; readonly outcome: Outcome }
 
@@ -149,7 +151,14 @@ export function outlineRow(
   return { ...factsOf(record, prefixBreak), number, at: timeOf(record), effectId, bytes, failed: hasFailed(record), changesTurn }
 }
 
-const KEEPS_TURN: ReadonlySet<JournalRecord["type"]> = new Set<JournalRecord["type"]>(["snapshot", "opened", "traced", "call_started", "effect"])
+const KEEPS_TURN: ReadonlySet<JournalRecord["type"]> = new Set<JournalRecord["type"]>([
+  "snapshot",
+  "opened",
+  "traced",
+  "call_started",
+  "child_granted",
+  "effect",
+])
 
 function factsOf(record: JournalRecord, prefixBreak: PrefixBreak | undefined): OutlineFacts {
   const { type } = record
@@ -203,6 +212,8 @@ function factsOf(record: JournalRecord, prefixBreak: PrefixBreak | undefined): O
       return { type, driver: record.driver }
     case "call_started":
       return { type, callId: record.callId }
+    case "child_granted":
+      return { type, callId: record.callId, lease: record.lease }
     case "effect":
       return { type, effect: record.effect.type }
     case "end":

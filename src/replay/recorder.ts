@@ -5,7 +5,7 @@ import type { TurnMachine } from "../machine/turn-machine.ts"
 import type { TurnCheckpoint } from "../wire/checkpoint.ts"
 import type { TurnStart } from "../wire/config.ts"
 import type { AnswerableEffect, Effect } from "../wire/effect.ts"
-import type { JournalBase, JournalHeader, JournalRecord } from "../wire/journal.ts"
+import type { ChildGrant, JournalBase, JournalHeader, JournalRecord } from "../wire/journal.ts"
 import type { Response } from "../wire/response.ts"
 import { baseOf, shortCheckpoint } from "./base.ts"
 import { configDigests, trustingConfig } from "./config.ts"
@@ -198,6 +198,11 @@ export class Recorder {
   /** Returns the line for a tool call with `effects: "once"` that is about to run; without `callId`, for the code of the effect. */
   callStarted(effectId: number, callId?: string, at?: number): string {
     return this.#count(this.#line({ type: "call_started", effectId, ...(callId !== undefined && { callId }), ...(at !== undefined && { at }) }))
+  }
+
+  /** Returns the line for a child that is about to begin. */
+  childGranted(grant: ChildGrant, at?: number): string {
+    return this.#count(this.#line({ type: "child_granted", ...grant, ...(at !== undefined && { at }) }))
   }
 
   /**

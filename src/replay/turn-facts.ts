@@ -76,6 +76,7 @@ export class TurnFacts {
       case "traced":
       case "reconfigured":
       case "call_started":
+      case "child_granted":
       case "effect":
         return []
       case "snapshot":

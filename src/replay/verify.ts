@@ -94,6 +94,7 @@ function verifySection(journal: Journal, section: Section, trusting: CompleteTur
       case "traced":
       case "reconfigured":
       case "call_started":
+      case "child_granted":
       case "end":
         break
       default:

@@ -123,6 +123,22 @@ export const JournalCallStarted: Tagged<JournalCallStarted> = exact(
   z.object({ type: z.literal("call_started"), effectId: Count, callId: z.string().exactOptional(), at: Timestamp.exactOptional() }),
 )
 
+/**
+ * A child of a tool call is about to begin, with tokens that are reserved for it from here on: a process from which the turn was taken can no
+ * longer reserve any. The header of the child repeats them.
+ */
+export type JournalChildGranted = wire.JournalChildGranted
+export const JournalChildGranted: Tagged<JournalChildGranted> = exact(
+  z.object({
+    type: z.literal("child_granted"),
+    effectId: Count,
+    callId: z.string(),
+    name: z.string().exactOptional(),
+    lease: Count,
+    at: Timestamp.exactOptional(),
+  }),
+)
+
 /** The turn is over. */
 export type JournalEnd = wire.JournalEnd
 export const JournalEnd: Tagged<JournalEnd> = exact(z.object({ type: z.literal("end"), outcome: Outcome }))
@@ -140,6 +156,7 @@ export const JournalRecord: Tagged<JournalRecord> = exact(
     JournalTraced,
     JournalReconfigured,
     JournalCallStarted,
+    JournalChildGranted,
     JournalEnd,
   ]),
 )

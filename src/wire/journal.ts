@@ -149,6 +149,25 @@ export type JournalCallStarted = {
   readonly at?: number
 }
 
+/**
+ * A child of a tool call is about to begin, with tokens that are reserved for it from here on: a process from which the turn was taken can no
+ * longer reserve any. The header of the child repeats them.
+ */
+export type JournalChildGranted = {
+  readonly type: "child_granted"
+  readonly effectId: number
+  readonly callId: string
+  /** The child's own name, if its tool gave it one. */
+  readonly name?: string
+  /** The tokens that the child may use. */
+  readonly lease: number
+  /** Milliseconds since the epoch. */
+  readonly at?: number
+}
+
+/** The tokens of one child, which are reserved for it. */
+export type ChildGrant = Omit<JournalChildGranted, "type" | "at">
+
 /** The turn is over. */
 export type JournalEnd = {
   readonly type: "end"
@@ -166,4 +185,5 @@ export type JournalRecord =
   | JournalTraced
   | JournalReconfigured
   | JournalCallStarted
+  | JournalChildGranted
   | JournalEnd

@@ -163,6 +163,7 @@ describe("journals of version 2", () => {
     "journal-compacted-v2.jsonl",
     "journal-held-v2.jsonl",
     "journal-traced-v2.jsonl",
+    "journal-granted-v2.jsonl",
   ]
 
   test("have every record", () => {
@@ -173,7 +174,7 @@ describe("journals of version 2", () => {
     const known = tags<JournalRecord["type"]>({
       ...{ header: true, interruption: true, snapshot: true, effect: true, opened: true, reconfigured: true, call_started: true, end: true },
       ...{ execution_surface_synced: true, llm_complete: true, exec_result: true, checkpoint_delivery: true },
-      ...{ tool_results: true, tool_decisions: true, tool_pending: true, traced: true },
+      ...{ tool_results: true, tool_decisions: true, tool_pending: true, traced: true, child_granted: true },
     })
     expect(typesIn(records)).toEqual(known)
   })

@@ -115,6 +115,19 @@ function tracedJournal(): string {
   return text + recorder.end(machine)
 }
 
+/** A turn that reserves tokens for two children, and is cancelled. */
+function grantedJournal(): string {
+  const machine = new TurnMachine(CONFIG, START)
+  const { recorder, line } = Recorder.begin(CONFIG, START, "turn-5", { at: AT })
+  let text = line
+  while (machine.poll() !== undefined);
+  text += recorder.childGranted({ effectId: 1, callId: "c1", lease: 4_000 }, AT) + recorder.childGranted({ effectId: 1, callId: "c2", name: "n", lease: 1 })
+  text += recorder.command(machine, { type: "cancel" })
+  machine.cancel()
+  while (machine.poll() !== undefined);
+  return text + recorder.end(machine)
+}
+
 /** A turn that ends after failures. */
 function failedJournal(): string {
   const machine = new TurnMachine(CONFIG, START)
@@ -250,6 +263,7 @@ write("checkpoints-v2.jsonl", checkpoints())
 writeFileSync(join(FOLDER, "journal-v2.jsonl"), turn)
 writeFileSync(join(FOLDER, "journal-cancelled-v2.jsonl"), cancelledJournal())
 writeFileSync(join(FOLDER, "journal-traced-v2.jsonl"), tracedJournal())
+writeFileSync(join(FOLDER, "journal-granted-v2.jsonl"), grantedJournal())
 writeFileSync(join(FOLDER, "journal-failed-v2.jsonl"), failedJournal())
 const waiting = held()
 write("checkpoints-held-v2.jsonl", waiting.checkpoints)

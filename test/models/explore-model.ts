@@ -1,4 +1,4 @@
-import { exploreStates, inputsTo, type Place } from "../../src/testing/state-space.ts"
+import { type Broken, type ExploredModel, explore } from "./explore.ts"
 import {
   delivered,
   isTurnOpen,
@@ -22,70 +22,22 @@ export const MODEL_LAWS = {
 } as const
 export type ModelLaw = keyof typeof MODEL_LAWS
 
-/** A law that a model broke, with the shortest way there. */
-export class ModelError extends Error {
-  readonly law: ModelLaw
-  readonly path: readonly ThreadInput[]
-
-  constructor(law: ModelLaw, what: string, path: readonly ThreadInput[], state: ThreadState) {
-    const steps = path.map((input, index) => `  ${index + 1}. ${describe(input)}`)
-    super([`Broken: ${MODEL_LAWS[law]}.`, what, "", "The shortest way there:", ...steps, "", JSON.stringify(state, undefined, 1)].join("\n"))
-    this.name = "ModelError"
-    this.law = law
-    this.path = path
-  }
-}
-
-export interface ExploredModel {
-  readonly states: number
-  readonly transitions: number
-  /** A shortest way to each kind of state, see {@link kindOf}. */
-  readonly ways: readonly (readonly ThreadInput[])[]
-  /** A shortest way over each kind of step, see {@link stepKindOf}. */
-  readonly steps: readonly (readonly ThreadInput[])[]
-}
-
-/** Explores a model, and checks the laws in each of its states. @throws {ModelError} */
-export function exploreModel(model: ThreadModel): ExploredModel {
-  const places: Place<ThreadInput>[] = []
-  const states: (ThreadState | undefined)[] = []
-  const before: number[][] = []
-  const ended: number[] = []
-  const kinds = new Map<string, Place<ThreadInput>>()
-  const stepKinds = new Map<string, readonly ThreadInput[]>()
-  const explored = exploreStates<ThreadState, ThreadInput>({
+/** Explores a model of a thread, and checks the laws in each of its states. @throws {ModelError} */
+export function exploreModel(model: ThreadModel): ExploredModel<ThreadInput> {
+  return explore<ThreadState, ThreadInput, ModelLaw>({
+    laws: MODEL_LAWS,
+    liveness: "liveness",
     start: () => model.start(),
-    key: keyOf,
     inputs: (state) => model.inputs(state),
-    next: (state, input, place) => {
-      const next = model.next(state, input)
-      const kind = stepKindOf(state, input, next)
-      if (!stepKinds.has(kind)) stepKinds.set(kind, [...inputsTo(place), input])
-      const lost = lostOf(state, next)
-      if (lost !== undefined) throw new ModelError("answers", lost, [...inputsTo(place), input], next)
-      return next
-    },
-    found: (state, place) => {
-      const broken = brokenLaw(state, model.options)
-      if (broken !== undefined) throw new ModelError(...broken, inputsTo(place), state)
-      places.push(place)
-      states.push(state)
-      before.push([])
-      if (isEnded(state)) ended.push(place.number)
-      const kind = kindOf(state)
-      if (!kinds.has(kind)) kinds.set(kind, place)
-    },
-    passed: (from, _input, to) => {
-      before[to.number]?.push(from.number)
-    },
+    next: (state, input) => model.next(state, input),
+    key: keyOf,
+    isEnded,
+    brokenBy: (state) => brokenLaw(state, model.options),
+    lostBy: lostOf,
+    describe,
+    kindOf,
+    stepKindOf,
   })
-  // Backwards from the ends: a state that is not met leads to none.
-  const leads = new Set(ended)
-  for (const number of leads) for (const from of before[number] ?? []) leads.add(from)
-  const stuck = places.find(({ number }) => !leads.has(number))
-  if (stuck !== undefined)
-    throw new ModelError("liveness", "No way leads from here to the end.", inputsTo(stuck), states[stuck.number] as ThreadState)
-  return { ...explored, ways: Array.from(kinds.values(), inputsTo), steps: [...stepKinds.values()] }
 }
 
 /** Which process is the first one makes no difference. */
@@ -134,7 +86,7 @@ function stepKindOf(before: ThreadState, input: ThreadInput, after: ThreadState)
   return [input.type, verdict, what, pending[0]?.record.type, isFenced, JSON.stringify(after.answered)].join(" ")
 }
 
-function brokenLaw(state: ThreadState, { isHeld }: ModelOptions): readonly [ModelLaw, string] | undefined {
+function brokenLaw(state: ThreadState, { isHeld }: ModelOptions): Broken<ModelLaw> | undefined {
   const { log, turns, begun, inputs, retractions, answered, intruded } = state
   if (begun > 1) return ["once", `It began ${begun} times.`]
   const first = turns[0]?.records ?? []
@@ -183,12 +135,12 @@ function wrongRecords(records: readonly TurnRecord[], isFirst: boolean): string 
 }
 
 /** What a step lost. */
-function lostOf(before: ThreadState, after: ThreadState): string | undefined {
+function lostOf(before: ThreadState, after: ThreadState): Broken<ModelLaw> | undefined {
   const isKept = (one: readonly unknown[], other: readonly unknown[]): boolean =>
     one.every((record, index) => JSON.stringify(record) === JSON.stringify(other[index]))
-  if (!isKept(before.log.records, after.log.records)) return "A record of the log is gone."
+  if (!isKept(before.log.records, after.log.records)) return ["answers", "A record of the log is gone."]
   const lost = before.turns.findIndex(({ records }, index) => !isKept(records, after.turns[index]?.records ?? []))
-  return lost < 0 ? undefined : `A record of turn ${lost + 1} is gone.`
+  return lost < 0 ? undefined : ["answers", `A record of turn ${lost + 1} is gone.`]
 }
 
 export function describe(input: ThreadInput): string {

@@ -1,3 +1,4 @@
+import type { LeaseModelOptions } from "./lease-model.ts"
 import type { ModelOptions } from "./thread-model.ts"
 
 /** `every`: of the ways to the kinds of states, one of so many is taken with real threads. */
@@ -19,4 +20,10 @@ export const MODELS: readonly ExploredModelOptions[] = [
   { name: "a held call, two processes, two people who decide", options: HELD, every: { full: 24, deep: 1 }, states: 11_469 },
   { name: "two inputs, of which one may be taken back", options: TAKEN_BACK, every: { fast: 16, full: 1, deep: 1 }, states: 1540 },
   { name: "two inputs, two processes", options: { inputs: 2, isHeld: false, processes: 2 }, every: { full: 60, deep: 4 }, states: 107_335 },
+]
+
+/** Of a turn that asks for two subagents. */
+export const LEASE_MODELS: readonly (Omit<ExploredModelOptions, "options"> & { readonly options: LeaseModelOptions })[] = [
+  { name: "two subagents, one process", options: { processes: 1 }, every: { fast: 10, full: 1, deep: 1 }, states: 709 },
+  { name: "two subagents, two processes", options: { processes: 2 }, every: { full: 60, deep: 4 }, states: 173_691 },
 ]

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from "node:util"
 import { describe, isEnded } from "./explore-model.ts"
 import { GatedWorld, inputIds, type RealFault } from "./gated-world.ts"
+import { settle } from "./settle.ts"
 import type { LogRecord, ThreadInput, ThreadModel, ThreadState, TurnRecord, Work } from "./thread-model.ts"
 
 /** What both the model and the real threads can show. */
@@ -13,15 +14,6 @@ interface Shown {
   readonly retractions: readonly (string | null)[]
   readonly answered: object
   readonly begun: number
-}
-
-/** The real threads did something else than the model. */
-export class ReplayError extends Error {
-  constructor(path: readonly ThreadInput[], model: Shown, real: Shown) {
-    const steps = path.map((input, index) => `  ${index + 1}. ${describe(input)}`)
-    super(["The threads differ from the model after:", ...steps, `model: ${JSON.stringify(model)}`, `real:  ${JSON.stringify(real)}`].join("\n"))
-    this.name = "ReplayError"
-  }
 }
 
 /**
@@ -39,7 +31,7 @@ export async function replayPath(model: ThreadModel, path: readonly ThreadInput[
     taken.push(input)
     perform(world, input, taken.length % 2 === 0)
     state = model.next(state, input)
-    await settle(world, state, taken)
+    await settle(world.processes, shownByModel(state), () => shownByWorld(world, state), taken.map(describe))
   }
   for (const input of path) await take(input)
   while (!isEnded(state)) {
@@ -89,22 +81,6 @@ function towardsEnd(model: ThreadModel, state: ThreadState): ThreadInput {
     if (input !== undefined) return input
   }
   throw new Error(`Nothing leads on from ${JSON.stringify(state)}.`)
-}
-
-/** How often what is due may run until the real threads have done what the model did. Nothing of it waits for a disk or a clock. */
-const MOST_ROUNDS = 400
-
-async function settle(world: GatedWorld, state: ThreadState, path: readonly ThreadInput[]): Promise<void> {
-  const model = shownByModel(state)
-  for (let round = 0; round < MOST_ROUNDS; round += 1) {
-    const fault = world.processes.find((process) => process?.fault !== undefined)?.fault
-    if (fault !== undefined) throw fault
-    if (isDeepStrictEqual(shownByWorld(world, state), model)) return
-    await new Promise((resolve) => {
-      setImmediate(resolve)
-    })
-  }
-  throw new ReplayError(path, model, shownByWorld(world, state))
 }
 
 function shownByModel({ log, turns, processes, inputs, retractions, answered, begun }: ThreadState): Shown {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest"
 import { inLane } from "../lane.ts"
-import { exploreModel, ModelError, type ModelLaw } from "./explore-model.ts"
+import { ModelError } from "./explore.ts"
+import { exploreModel, type ModelLaw } from "./explore-model.ts"
 import type { RealFault } from "./gated-world.ts"
 import { FREE, HELD, MODELS, TAKEN_BACK } from "./models.ts"
 import { replayPath } from "./replay-model.ts"
@@ -64,7 +65,7 @@ describe("a fault in the model breaks a law, and gives the shortest way there", 
   )
 })
 
-function violationOf(options: ModelOptions): ModelError {
+function violationOf(options: ModelOptions): ModelError<string, unknown> {
   try {
     exploreModel(new ThreadModel(options))
   } catch (error) {
@@ -119,7 +120,7 @@ describe("a fault in a store or a process is found by the replay", () => {
     async (fault, options, path) => {
       const model = new ThreadModel(options)
       await replayPath(model, path)
-      await expect(replayPath(model, path, fault)).rejects.toThrow("The threads differ from the model after:")
+      await expect(replayPath(model, path, fault)).rejects.toThrow("The processes differ from the model after:")
     },
     MINUTES,
   )

@@ -725,6 +725,11 @@ const EXAMPLES: { readonly [name: string]: readonly Example[] } = {
       optional: ["/at"],
     },
     { schema: schemas.JournalRecord, value: { type: "call_started", effectId: 2, callId: "c", at: 6 }, optional: ["/at"] },
+    {
+      schema: schemas.JournalRecord,
+      value: { type: "child_granted", effectId: 2, callId: "c", name: "n", lease: 7, at: 6 },
+      optional: ["/at", "/name"],
+    },
     { schema: schemas.JournalRecord, value: { type: "llm_complete", id: 1, result: { ok: true, response } } },
     {
       schema: schemas.JournalRecord,

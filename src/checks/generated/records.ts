@@ -241,6 +241,20 @@ function journalCallStarted(value: unknown, at: Reading, key: Key): unknown {
   return leave(from, to, at)
 }
 
+function journalChildGranted(value: unknown, at: Reading, key: Key): unknown {
+  const from = enter(value, at, key)
+  if (from === undefined) return undefined
+  const to: Fields = {
+    type: literal(from["type"], at, "type", "child_granted"),
+    effectId: count(from["effectId"], at, "effectId"),
+    callId: text(from["callId"], at, "callId"),
+  }
+  if ("name" in from) to["name"] = text(from["name"], at, "name")
+  to["lease"] = count(from["lease"], at, "lease")
+  if ("at" in from) to["at"] = int(from["at"], at, "at")
+  return leave(from, to, at)
+}
+
 function journalEnd(value: unknown, at: Reading, key: Key): unknown {
   const from = enter(value, at, key)
   if (from === undefined) return undefined
@@ -264,6 +278,7 @@ const JOURNAL_RECORD: Tags = new Map<unknown, Check>([
   ["traced", journalTraced],
   ["reconfigured", journalReconfigured],
   ["call_started", journalCallStarted],
+  ["child_granted", journalChildGranted],
   ["end", journalEnd],
 ])
 

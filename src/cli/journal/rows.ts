@@ -50,6 +50,8 @@ function textOf(row: OutlineRow, isOurs: boolean, waitedMs: number | undefined):
       return `continued under another configuration, driver ${row.driver.name} ${row.driver.version}`
     case "call_started":
       return row.callId === undefined ? "code started" : `call ${row.callId} started`
+    case "child_granted":
+      return `${row.lease} tokens reserved for the child of call ${row.callId}`
     case "effect":
       return `requested: ${row.effect}`
     case "end":

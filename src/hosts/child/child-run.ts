@@ -10,11 +10,11 @@ import { type ChildPlace, type EffectContext, type Host, type RunLoop, type Susp
 import { noteRunningChild } from "../journal/running-children.ts"
 import { JournalStoreError } from "../journal/store.ts"
 import { TurnJournal, type TurnJournalOptions } from "../journal/turn-journal.ts"
-import { RunInterrupted } from "../run/interrupted.ts"
+import { endingRun, RunInterrupted } from "../run/interrupted.ts"
 import { runTurn } from "../run/run-turn.ts"
 import { onAbort } from "../timers.ts"
 import { childFailure } from "./child-result.ts"
-import { type ChildBudget, forgetEnded, leaseOf, oneByOne, siblingsOf } from "./lease.ts"
+import { type ChildBudget, forgetEnded, isOf, leaseOf, oneByOne, siblingsOf } from "./lease.ts"
 
 /** How a child runs. */
 export interface ChildRunOptions {
@@ -56,6 +56,7 @@ export interface OpenChild {
  * Runs a child's turn until it ends or waits: begins it, or continues the one that its journal has. The signal of its place cancels it; a
  * run that ends early only suspends it.
  * @throws {ToolError} `child_budget`, `child_capacity`, `child_conflict`. The child did not begin.
+ * @throws {JournalStoreError} its journal, or that of its parent, could not be written, or another process has it. It ends the run of the parent, too
  */
 export async function runChild(child: ChildTurn, options: ChildRunOptions, context: ChildContext): Promise<Done | Suspended> {
   return runOpenChild(child, await openChild(child, options), options, context)
@@ -64,7 +65,9 @@ export async function runChild(child: ChildTurn, options: ChildRunOptions, conte
 /** Begins a child's turn, or resumes the one that its journal has. Resolves when that is stored. @throws as {@link runChild} */
 export async function openChild(child: ChildTurn, options: ChildRunOptions): Promise<OpenChild> {
   const { place, config } = child
-  const journal = await openJournal(place, options)
+  const journal = await openJournal(place, options).catch((error: unknown) => {
+    throw ofRun(error)
+  })
   try {
     const { recorded } = journal
     const { machine, parent } =
@@ -82,14 +85,17 @@ export async function openChild(child: ChildTurn, options: ChildRunOptions): Pro
     }
   } catch (error) {
     await journal.close()
-    throw error
+    throw ofRun(error)
   }
 }
 
 /** What a child needs of the run of its parent. */
 export type ChildContext = Pick<EffectContext, "pause" | "isFatal" | "emit">
 
-/** Runs an open child until it ends or waits, and closes its journal. */
+/**
+ * Runs an open child until it ends or waits, and closes its journal.
+ * @throws {JournalStoreError} its journal could not be written, or another process has it. This ends the run of its parent, too.
+ */
 export async function runOpenChild(
   { place, tool, config }: ChildTurn,
   { journal, machine, close }: OpenChild,
@@ -121,10 +127,17 @@ export async function runOpenChild(
         return onEvent?.(event, place)
       },
     })
+  } catch (error) {
+    throw ofRun(error)
   } finally {
     for (const stop of stopWaiting) stop()
     await close()
   }
+}
+
+/** An error of the store ends the run of the parent: the next run continues the child, and counts what it used until now. */
+function ofRun(error: unknown): unknown {
+  return error instanceof JournalStoreError ? endingRun(error) : error
 }
 
 /** The owner of the parent's journal owns those of its children: one that does not close is fenced off. */
@@ -147,6 +160,8 @@ async function resume(journal: TurnJournal, config: TurnConfig, { parent }: Chil
 function begin(journal: TurnJournal, { place, config, start }: ChildTurn, { budget, maxOpen }: ChildRunOptions): Promise<Begun> {
   if (budget?.total === undefined && place.left?.() === undefined && maxOpen === undefined) return beginWith(budget?.tokens)
   return oneByOne(place, async () => {
+    const granted = place.grants?.of(place.parent.effectId).find((grant) => isOf(grant, place.parent))
+    if (granted !== undefined) return beginWith(granted.lease)
     const siblings = await siblingsOf(place)
     if (maxOpen !== undefined && siblings.open >= maxOpen) {
       const message = `The subagent was not started: ${siblings.open} of at most ${maxOpen} run already. Wait for their results.`
@@ -157,6 +172,11 @@ function begin(journal: TurnJournal, { place, config, start }: ChildTurn, { budg
       const message =
         "The subagent was not started: the token budget of this turn's subagents, of the turn itself or of its goal, is used up, or reserved for those that run."
       throw new ToolError(childFailure("resource_limit", "child_budget", message))
+    }
+    if (lease !== undefined) {
+      const { effectId, callId, name } = place.parent
+      // In the journal of the parent, and before the child begins: a process from which the parent was taken could not know what the next one gives away.
+      await place.grants?.add({ effectId, callId, ...(name !== undefined && { name }), lease })
     }
     return beginWith(lease)
   })

@@ -11,6 +11,7 @@ import { memoryJournalStore } from "../journal/memory.ts"
 import { checkHost } from "../run/checks.ts"
 import { messageOf } from "../run/failures.ts"
 import { idempotencyKey } from "../run/idempotency-key.ts"
+import { endsRun } from "../run/interrupted.ts"
 import { checkDescription, checkName } from "../tools/definition-checks.ts"
 import { failed, invalidRequest, type Tool } from "../tools/toolbox.ts"
 import { childFailure, childResult } from "./child-result.ts"
@@ -187,9 +188,9 @@ export function childTool<const Name extends string>(options: ChildToolOptions<N
 const NOT_DETACHED = "The subagent was not started: it runs in the background, and only the main agent can start such subagents. Do the task here."
 const SAME_CHILD = childFailure("invalid_request", "child_running", "The subagent of this call runs already. Give each call an id of its own.")
 
-/** The failure of a call whose child could not run. @throws an error that is fatal for the parent's run */
+/** The failure of a call whose child could not run. @throws an error that ends the parent's run */
 function failedChild(error: unknown, { isFatal }: EffectContext): ToolAnswer {
-  if (isFatal?.(error) === true) throw error
+  if (isFatal?.(error) === true || endsRun(error)) throw error
   if (error instanceof ToolError) return failed(error.failure)
   return failed(childFailure("internal", "child_failed", `The subagent could not run: ${messageOf(error)}`))
 }

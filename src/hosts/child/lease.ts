@@ -1,5 +1,5 @@
-import { tokensOf } from "../../machine/limits.ts"
-import type { JournalParent } from "../../wire/journal.ts"
+import { NO_USAGE, tokensOf } from "../../machine/limits.ts"
+import type { ChildGrant, JournalParent } from "../../wire/journal.ts"
 import type { TokenUsage } from "../../wire/usage.ts"
 import type { ChildPlace, TokensLeft } from "../host.ts"
 import type { JournalStore } from "../journal/store.ts"
@@ -39,7 +39,7 @@ export function forgetEnded({ store, name }: ChildPlace): void {
   ended.get(store)?.delete(name)
 }
 
-/** Reads the other children of a place's parent. */
+/** Reads the other children of a place's parent: those that have begun, and those of the same batch that have tokens and are about to begin. */
 export async function siblingsOf(place: ChildPlace): Promise<Siblings> {
   const { store, name: own, parent } = place
   const known = ended.get(store) ?? new Map<string, ReadTurn>()
@@ -57,7 +57,18 @@ export async function siblingsOf(place: ChildPlace): Promise<Siblings> {
     const reserved = child.outcome === undefined ? Math.max(used, child.parent.lease ?? 0) : used
     children.push({ turnId: child.turnId, parent: child.parent, usage: child.usage, reserved })
   }
+  for (const grant of place.grants?.of(parent.effectId) ?? []) {
+    if (isOf(grant, parent) || children.some((child) => isOf(grant, child.parent))) continue
+    const { effectId, callId, lease } = grant
+    open += 1
+    children.push({ turnId: "", parent: { ...parent, effectId, callId, lease }, usage: NO_USAGE, reserved: lease })
+  }
   return { open, reserved: children.reduce((sum, child) => sum + child.reserved, 0), children }
+}
+
+/** Whether tokens were given to that child. */
+export function isOf({ effectId, callId, name }: Omit<ChildGrant, "lease">, parent: JournalParent): boolean {
+  return effectId === parent.effectId && callId === parent.callId && name === parent.name
 }
 
 const turns = new WeakMap<JournalStore, Map<string, Promise<unknown>>>()

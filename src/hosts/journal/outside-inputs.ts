@@ -3,12 +3,12 @@ import { ProtocolError } from "../../errors.ts"
 import type { TurnConfig } from "../../machine/config.ts"
 import { isWide } from "../../machine/held.ts"
 import { TurnMachine } from "../../machine/turn-machine.ts"
-import type { Journal } from "../../replay/journal.ts"
+import { type Journal, lastSnapshot } from "../../replay/journal.ts"
 import { batchAfter } from "../../replay/open-batch.ts"
 import { resumeTurn } from "../../replay/replay.ts"
 import type { Decision } from "../../wire/approval.ts"
 import type { AnswerableEffect } from "../../wire/effect.ts"
-import type { JournalRecord } from "../../wire/journal.ts"
+import type { JournalRecord, JournalSnapshot } from "../../wire/journal.ts"
 import type { Response, ToolDecisions, ToolResults } from "../../wire/response.ts"
 import type { ToolSpec } from "../../wire/tool.ts"
 import type { ToolAnswer, ToolError } from "../host.ts"
@@ -84,7 +84,17 @@ export class OutsideInputs {
   /** Notes a record of the journal. */
   note(record: JournalRecord): void {
     if (record.type === "tool_pending") this.#pendingSince.set(callKey(record.id, record.callId), record.at)
+    else if (record.type === "snapshot") this.#notePending(record)
     else if (record.type === "tool_decisions" || (record.type === "tool_results" && this.#wasPending(record))) this.#records.push(record)
+  }
+
+  /** A compaction leaves out when a call continued outside; the snapshot has that it did. */
+  #notePending({ checkpoint: { state } }: JournalSnapshot): void {
+    if (state.type !== "waiting_tools") return
+    for (const { callId } of state.pending ?? []) {
+      const key = callKey(state.outstanding.id, callId)
+      if (!this.#pendingSince.has(key)) this.#pendingSince.set(key, undefined)
+    }
   }
 
   #wasPending({ id, results }: ToolResults): boolean {
@@ -163,7 +173,7 @@ export class OutsideInputs {
 
   #batchOf(journal: Journal | undefined, config: TurnConfig | undefined, now: TurnTools["now"]): RecordedBatch | MachineBatch {
     if (journal === undefined) return new RecordedBatch(undefined, now)
-    if (config === undefined) return new RecordedBatch(batchAfter(undefined, journal.entries), now)
+    if (config === undefined) return new RecordedBatch(batchAfter(undefined, sinceSnapshot(journal)), now)
     this.#journal.requireHistory()
     const checked = { ...config, validation: config.validation ?? wireValidation }
     return new MachineBatch(TurnMachine.of(checked, resumeTurn(journal, checked).turn), now)
@@ -183,6 +193,11 @@ export class OutsideInputs {
     const message = "The turn does not wait for tool calls, as far as its journal shows. If its process was killed, run the turn again first."
     return { code: "not_waiting_for_tools", message }
   }
+}
+
+/** The entries from the last snapshot on. What is before it may not be parsed, and says nothing of a batch that a snapshot has. */
+function sinceSnapshot({ entries }: Journal): Journal["entries"] {
+  return entries.slice(Math.max(0, lastSnapshot(entries)))
 }
 
 /** Identifies a call of a turn; without `callId`, the code of an effect. */

@@ -15,9 +15,9 @@ import { type ResumeOptions, resumeTurn } from "../../replay/replay.ts"
 import { lastSection } from "../../replay/sections.ts"
 import type { Decision } from "../../wire/approval.ts"
 import type { TurnStart } from "../../wire/config.ts"
-import type { JournalHeader, JournalParent, JournalRecord } from "../../wire/journal.ts"
+import type { ChildGrant, JournalHeader, JournalParent, JournalRecord } from "../../wire/journal.ts"
 import type { Response } from "../../wire/response.ts"
-import type { SuspendedChild, ToolAnswer, ToolError, TurnChildren, TurnLog } from "../host.ts"
+import type { ChildGrants, SuspendedChild, ToolAnswer, ToolError, TurnChildren, TurnLog } from "../host.ts"
 import { waitingChildren } from "./child-journals.ts"
 import { LineQueue } from "./line-queue.ts"
 import type { DecisionResult, OutsideAnswerResult } from "./outside-answers.ts"
@@ -74,6 +74,8 @@ export class TurnJournal implements TurnLog {
   readonly #lines: LineQueue
   readonly #outside: OutsideInputs
   readonly #startedCalls = new Map<string, JournalEntry>()
+  /** The tokens of children that were recorded, each with its entry. */
+  readonly #grants = new Map<ChildGrant, JournalEntry>()
   #recorded: Journal | undefined
   /** The last record of a span in which the turn ran. */
   #traced: JournalEntry | undefined
@@ -152,7 +154,16 @@ export class TurnJournal implements TurnLog {
   /** Where the children of this turn are recorded, each in a journal of its own. Their names begin with the name of this one. */
   get children(): TurnChildren {
     const { depth = 0, lease } = this.parent ?? {}
-    return { ...this.#place, depth, ...(lease !== undefined && { lease }) }
+    const grants: ChildGrants = {
+      of: (effectId) => [...this.#grants.keys()].filter((grant) => grant.effectId === effectId),
+      add: async (grant) => {
+        const at = this.#now()
+        const written = this.#append(this.#recording().childGranted(grant, at))
+        this.#grants.set(grant, { number: this.#records, record: { type: "child_granted", ...grant, at }, fingerprint: undefined, end: 0 })
+        await written
+      },
+    }
+    return { ...this.#place, depth, grants, ...(lease !== undefined && { lease }) }
   }
 
   /** The call that this turn runs for, as in its header; `undefined`: it is not the child of another turn. */
@@ -230,9 +241,12 @@ export class TurnJournal implements TurnLog {
     this.#records = entries.at(-1)?.number ?? 1
     this.#chars = journal.length
     this.#ended = isEnded
-    for (const entry of entries)
-      if (!isDeferred(entry) && entry.record.type === "call_started")
-        this.#startedCalls.set(callKey(entry.record.effectId, entry.record.callId), entry)
+    for (const entry of entries) {
+      if (isDeferred(entry)) continue
+      const { record } = entry
+      if (record.type === "call_started") this.#startedCalls.set(callKey(record.effectId, record.callId), entry)
+      if (record.type === "child_granted") this.#grants.set(record, entry)
+    }
     await this.#append(opening)
     return machine
   }
@@ -503,6 +517,7 @@ export class TurnJournal implements TurnLog {
     const record = { type: "snapshot", checkpoint: shortCheckpoint(machine.checkpoint(), this.#knownHeader().base) } as const
     const entries = [
       ...this.#startedCalls.values(),
+      ...this.#grants.values(),
       ...(this.#traced === undefined ? [] : [this.#traced]),
       { number: this.#records + 1, record, fingerprint: undefined, end: 0 },
     ]

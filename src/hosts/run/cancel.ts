@@ -1,3 +1,4 @@
+import { TurnError } from "../../errors.ts"
 import type { HostCommand } from "../../machine/step.ts"
 import { refuseModelWords } from "../../machine/step.ts"
 import type { TurnMachine } from "../../machine/turn-machine.ts"
@@ -61,11 +62,17 @@ export async function redirectTurn(
     await save(machine, run.host)
     settle(!isDone)
   } catch (error) {
-    settle(Promise.reject(error))
-    if (!isTooLong(error)) throw error
+    const isEnded = isTurnFinished(error)
+    settle(isEnded ? false : Promise.reject(error))
+    if (!isEnded && !isTooLong(error)) throw error
     await save(machine, run.host)
   }
   return true
+}
+
+/** Whether a turn was ended from outside while it was about to be redirected. */
+function isTurnFinished(error: unknown): boolean {
+  return error instanceof TurnError && error.code === "turn_finished"
 }
 
 /** The messages in the form of the wire, which their owner cannot change any more. @throws {SchemaError} a turn cannot be redirected with them */

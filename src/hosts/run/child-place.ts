@@ -11,10 +11,22 @@ export interface ChildCall {
 }
 
 /** Returns where the child of a tool call belongs. A call id of a model may be anything, so the journal's name has a digest of it. */
-export function childPlace({ store, name, depth, left }: TurnChildren, { turnId, effectId, callId, signal }: ChildCall, child?: string): ChildPlace {
+export function childPlace(
+  { store, name, depth, left, grants }: TurnChildren,
+  { turnId, effectId, callId, signal }: ChildCall,
+  child?: string,
+): ChildPlace {
   const id = idempotencyKey(turnId, effectId, callId, ...(child === undefined ? [] : [child]))
   const parent = { turnId: String(turnId), effectId, callId, ...(child !== undefined && { name: child }), depth: depth + 1 }
-  return { turnId: id, store, name: `${childrenPrefix(name)}${effectId}-${digest(id)}`, parent, signal, ...(left !== undefined && { left }) }
+  return {
+    turnId: id,
+    store,
+    name: `${childrenPrefix(name)}${effectId}-${digest(id)}`,
+    parent,
+    signal,
+    ...(left !== undefined && { left }),
+    ...(grants !== undefined && { grants }),
+  }
 }
 
 /** What the names of the journals of a turn's children begin with, and those of their children. */

@@ -2,6 +2,7 @@ import type { TurnEvent } from "../../wire/event.ts"
 import type { Response } from "../../wire/response.ts"
 import type { EffectContext, PerformOptions } from "../host.ts"
 import { partialOf } from "./failures.ts"
+import { endsRun } from "./interrupted.ts"
 import { type SignalSource, withSignal } from "./lazy-signal.ts"
 import type { PartialAnswer } from "./partial-answer.ts"
 import type { Ended, Facts, Task } from "./task.ts"
@@ -83,7 +84,7 @@ export function startExecutor(
   const end = (returned: boolean, value: unknown): void => {
     stream.hasEnded = true
     try {
-      if (!returned && isFatal?.(value) === true) throw value
+      if (!returned && (isFatal?.(value) === true || endsRun(value))) throw value
       onEnd(executionOf(task, { returned, value }, stream.hasText, startedAt, surroundings))
     } catch (error) {
       onFatal(error)

@@ -105,6 +105,8 @@ function factsOf(row: OutlineRow): Facts {
       return { kind: "note", title: "Another configuration", detail: inertLine(`${row.driver.name} ${row.driver.version}`) }
     case "call_started":
       return { kind: "note", title: "Call starts", detail: inertLine(row.callId ?? "code") }
+    case "child_granted":
+      return { kind: "note", title: "Tokens reserved", detail: inertLine(`${row.lease} for the child of ${row.callId}`) }
     case "effect":
       return { kind: "note", title: "Requested", detail: words(row.effect) }
     case "end":

@@ -239,6 +239,7 @@ function applied(config: CompleteTurnConfig, turn: Turn, record: JournalEntry["r
     case "traced":
     case "reconfigured":
     case "call_started":
+    case "child_granted":
     case "effect":
     case "snapshot":
     case "end":

@@ -126,6 +126,7 @@ export function Answer({ record }: { readonly record: JournalRecord }): VNode | 
     case "opened":
     case "reconfigured":
     case "call_started":
+    case "child_granted":
       return record.at === undefined ? null : <p class="muted">{date(record.at)}</p>
     case "execution_surface_synced":
       return <Json value={record.result} />

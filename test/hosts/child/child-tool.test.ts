@@ -8,6 +8,8 @@ import { type Host, pending, type Suspended } from "../../../src/hosts/host.ts"
 import { journaled } from "../../../src/hosts/journal/journaled.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
 import { pendingApprovals } from "../../../src/hosts/journal/pending-approvals.ts"
+import { readTurnJournal } from "../../../src/hosts/journal/read-journal.ts"
+import { type JournalStore, JournalStoreError } from "../../../src/hosts/journal/store.ts"
 import { TurnJournal } from "../../../src/hosts/journal/turn-journal.ts"
 import { childPlace } from "../../../src/hosts/run/child-place.ts"
 import { runTurn } from "../../../src/hosts/run/run-turn.ts"
@@ -19,6 +21,7 @@ import { TurnMachine } from "../../../src/machine/turn-machine.ts"
 import { userMessage } from "../../../src/machine/user-message.ts"
 import type { Done } from "../../../src/wire/effect.ts"
 import type { TurnEvent } from "../../../src/wire/event.ts"
+import type { JournalRecord } from "../../../src/wire/journal.ts"
 import { asked, configOf, family, START, says, USAGE } from "./support.ts"
 
 const times = (count: number) => ({
@@ -29,6 +32,15 @@ const times = (count: number) => ({
 })
 const resultsOf = ({ messages }: Pick<Done, "messages">): readonly string[] =>
   messages.flatMap(({ parts }) => parts.flatMap((part) => (part.type === "tool_result" ? [part.text] : [])))
+
+/** What the journal of the parent has. */
+async function recordsOf(store: JournalStore): Promise<readonly JournalRecord[]> {
+  return (await readTurnJournal(store, "t"))?.entries.map(({ record }) => record) ?? []
+}
+
+function grantsOf(records: readonly JournalRecord[]): object {
+  return Object.fromEntries(records.flatMap((record) => (record.type === "child_granted" ? [[record.callId, record.lease]] : [])))
+}
 
 /** The parent asks each of the tasks at once, then ends. A child answers at once. */
 const asking =
@@ -202,12 +214,68 @@ describe("budgets", () => {
     expect(await leases()).toEqual(first)
   })
 
+  test("are in the journal of the parent before a child begins, and stay there when it is compacted", async () => {
+    const store = memoryJournalStore()
+    let isKilled = true
+    const seen: object[] = []
+    const model: Host["llmCall"] = async (effect) => {
+      const { task, answers } = asked(effect)
+      if (task === "parent") return answers === 0 ? says("", "sub:c1:one", "sub:c2:two") : says("done")
+      const records = await recordsOf(store)
+      seen.push({ compacted: records[0]?.type !== "llm_complete", ...grantsOf(records) })
+      if (isKilled && seen.length === 2) throw new Error("killed")
+      return says("did it")
+    }
+    const { run, turn } = family(store, model, { child: { budget: { tokens: 30, total: 50 } } })
+    await expect(run("t", turn, { isFatal: () => true })).rejects.toThrow("killed")
+    expect(seen).toEqual([
+      { compacted: false, c1: 30 },
+      { compacted: false, c1: 30, c2: 20 },
+    ])
+    isKilled = false
+    const next = family(store, model, { child: { budget: { tokens: 30, total: 50 } }, journal: { compactAboveChars: 1, snapshotEveryRecords: 1 } })
+    await next.run("t", turn)
+    expect(seen.at(-1)).toEqual({ compacted: true, c1: 30, c2: 20 })
+  })
+
   test("a child beyond the capacity is refused, and may be asked for later", async () => {
     const store = memoryJournalStore()
     const { run, turn } = family(store, asking("sub:c1:a", "sub:c2:b"), { child: { maxOpen: 1 } })
     const results = resultsOf(await run("t", turn))
     expect(results[0]).toBe("did a")
     expect(results[1]).toMatch(/1 of at most 1/)
+  })
+})
+
+describe("an error of the store of a child", () => {
+  test.each(["fenced", "unavailable"] as const)("%s: ends the parent's run, and the next one continues the child", async (code) => {
+    const inner = memoryJournalStore()
+    let isBroken = true
+    const store: JournalStore = {
+      ...inner,
+      open: async (name, options) => {
+        const stored = await inner.open(name, options)
+        const append = (text: string): Promise<void> =>
+          isBroken && name.includes(".child-") && text.includes("tool_results")
+            ? Promise.reject(new JournalStoreError(code, "The store is gone."))
+            : stored.append(text)
+        return { read: () => stored.read(), append, replace: (text) => stored.replace(text), close: () => stored.close() }
+      },
+    }
+    const look = defineTool({ name: "look", description: "", input: z.object({}), execute: async () => "seen" })
+    const model: Host["llmCall"] = async (effect) => {
+      const { task, answers } = asked(effect)
+      if (task === "parent") return answers === 0 ? says("", "sub:c1:one") : says("done")
+      return answers === 0 ? says("", "look:l1") : says("did it")
+    }
+    const { run, turn } = family(store, model, { own: [look] })
+    await expect(run("t", turn)).rejects.toMatchObject({ code })
+    expect((await recordsOf(inner)).map(({ type }) => type)).not.toContain("tool_results")
+    isBroken = false
+    const done = await run("t", turn)
+    expect(resultsOf(done)).toEqual(["did it"])
+    // Two calls of the parent, and two of the child.
+    expect(done.usage).toEqual(times(4))
   })
 })
 

@@ -12,7 +12,7 @@ import { TurnJournal, type TurnJournalOptions } from "../../../src/hosts/journal
 import { Thread } from "../../../src/hosts/thread/thread.ts"
 import type { TurnConfig } from "../../../src/machine/config.ts"
 import type { TurnMachine } from "../../../src/machine/turn-machine.ts"
-import { readJournal } from "../../../src/replay/journal.ts"
+import { compacted, JournalWriter, readJournal } from "../../../src/replay/journal.ts"
 import type { Decision, HeldCall } from "../../../src/wire/approval.ts"
 import type { Response } from "../../../src/wire/response.ts"
 import { type Answer, calling, decide, heldConfig, USER_START } from "../../support/held.ts"
@@ -152,6 +152,20 @@ describe("decide, without running the turn", () => {
     expect(await decides(store, [decide(p2)], { at: 6_000 })).toMatchObject([{ requestId: "2:p2", status: "accepted", code: "approval_expired" }])
     const { machine } = await resumed(store, heldConfig(HOLD_PAY, { expiresAt: 6_000 }))
     expect(machine.outstanding).toMatchObject({ calls: [{ callId: "p1" }, { callId: "l1" }] })
+  })
+
+  test("reads nothing before the snapshot of the held calls", async () => {
+    const store = memoryJournalStore()
+    const [p1] = (await held(store)) as [HeldCall]
+    const { header, entries } = readJournal(await textOf(await store.read("t")))
+    const writer = new JournalWriter<object>()
+    const first = writer.line(header)
+    const lines = entries.map(({ record, fingerprint }) => writer.line(record.type === "llm_complete" ? { ...record, more: 1 } : record, fingerprint))
+    const invalid = memoryJournalStore()
+    const stored = await invalid.open("t")
+    await stored.append([first, ...lines].join(""))
+    await stored.close()
+    expect(await decides(invalid, [decide(p1)])).toEqual([{ requestId: p1.requestId, status: "accepted" }])
   })
 
   test("an exact decision of the list wins over one that reaches its call", async () => {
@@ -311,6 +325,35 @@ describe("pending calls", () => {
     while (machine.poll() !== undefined);
     await journal.settled(machine)
     await journal.close()
+    expect((await records(store)).at(-1)).toBe("snapshot")
+    expect(await answers(store, "l1", value)).toEqual({ status: "stale" })
+    expect(await answers(store, "l1", { output: { status: "success", value: 4 } })).toMatchObject({ code: "call_already_answered" })
+  })
+
+  test("the same answer again is stale also after a compaction, which leaves out that the call continued outside", async () => {
+    const store = memoryJournalStore()
+    const [p1, p2] = (await held(store, { more: [parked] })) as [HeldCall, HeldCall]
+    const snapshotAfter = async (call: HeldCall): Promise<void> => {
+      await decides(store, [decide(call, { decision: "edit", args: { for: "less" } })])
+      const { journal, machine } = await resumed(store)
+      while (machine.poll() !== undefined);
+      await journal.settled(machine)
+      await journal.close()
+    }
+    await snapshotAfter(p1)
+    const text = compacted(readJournal(await textOf(await store.read("t"))))
+    const stored = await store.open("t")
+    await stored.replace(text)
+    await stored.close()
+    expect(await records(store)).toEqual(["snapshot"])
+
+    const journal = await TurnJournal.open(store, "t", QUIET)
+    expect(await journal.answer("l1", value)).toEqual({ status: "accepted" })
+    expect(await journal.answer("l1", value)).toEqual({ status: "stale" })
+    await journal.close()
+    expect(await answers(store, "l1", value)).toEqual({ status: "stale" })
+    // Before another snapshot, the answer would be left as text.
+    await snapshotAfter(p2)
     expect((await records(store)).at(-1)).toBe("snapshot")
     expect(await answers(store, "l1", value)).toEqual({ status: "stale" })
     expect(await answers(store, "l1", { output: { status: "success", value: 4 } })).toMatchObject({ code: "call_already_answered" })

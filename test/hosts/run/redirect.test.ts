@@ -170,6 +170,39 @@ describe("a run that is redirected", () => {
     expect(texts(machine.messages)).toEqual(["user: Where is it?", "assistant: Done."])
   })
 
+  test("is false for a turn that a command ends while its journal or its clock is waited for, and the run does not reject", async () => {
+    const journal = await TurnJournal.open(memoryJournalStore(), "t")
+    const recorded = await journal.begin(configOf(), start)
+    const results: boolean[] = []
+    const redirected = async (machine: TurnMachine): Promise<void> => void results.push(await redirectRun(machine, [OTHER]))
+    const stoppedBy = (machine: TurnMachine, cancel: () => void): Host => ({
+      async llmCall(_effect, { signal }) {
+        void redirected(machine)
+        return untilAborted(signal, () => {
+          cancel()
+          return signal.reason
+        })
+      },
+    })
+    const host = stoppedBy(recorded, () => void journal.command(recorded, { type: "cancel" }))
+    expect((await runTurn(recorded, host, { journal })).outcome).toMatchObject({ type: "stopped", stop: { type: "cancelled" } })
+    await journal.close()
+
+    const machine = newTurn()
+    let isLeft = false
+    const now = async (): Promise<number> => {
+      if (isLeft) machine.cancel()
+      return 1
+    }
+    const left = stoppedBy(machine, () => {
+      isLeft = true
+    })
+    const { outcome, messages } = await runTurn(machine, left, { now })
+    expect(outcome).toMatchObject({ type: "stopped", stop: { type: "cancelled" } })
+    expect(texts(messages)).toEqual(["user: Where is it?"])
+    expect(results).toEqual([false, false])
+  })
+
   test("a cancellation wins", async () => {
     const machine = newTurn()
     const controller = new AbortController()
