@@ -69,7 +69,7 @@ describe.each(CLASSES)("a driver's value that is not JSON ends the turn, %s", (_
     })
   })
 
-  test.each([
+  test.each<readonly [why: string, path: string, wrong: unknown]>([
     ["a number that is not finite", "/0/request/generation/temperature", { generation: { temperature: Number.NaN } }],
     ["a value of type bigint", "/0/request/sessionId", { sessionId: 1n }],
     ["a number that is not finite", "/0/request/seed", { seed: Number.NaN }],
