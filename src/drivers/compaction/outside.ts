@@ -53,7 +53,7 @@ export function summarizeThrough({ messages, history }: SummarizedTurn, options:
   const [transcript, events] = [History.of(messages), History.of(history)]
   const from = viewOf(transcript, events)?.tailStart ?? 0
   const tailStart =
-    (through === undefined ? tailStartOf(transcript, from, keepTailTokens) : messages.findLastIndex(({ id }) => id === through) + 1) ?? 0
+    (through === undefined ? tailStartOf(transcript, from, keepTailTokens) : messages.map(({ id }) => id).lastIndexOf(through) + 1) ?? 0
   if (tailStart <= from || !isSafePlace(transcript, from, tailStart)) return undefined
   const [last, cut] = [messages.at(-1), messages[tailStart - 1]] as [Message, Message]
   const base = { messageId: last.id, count: messages.length }
