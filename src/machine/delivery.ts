@@ -25,7 +25,7 @@ function knownIds({ storage, length }: History<TurnCause>): { has(id: string): b
   const { ids } = known
   for (; known.read < length; known.read += 1) {
     const { id } = storage[known.read] as TurnCause
-    ids.set(id, known.read)
+    if (!ids.has(id)) ids.set(id, known.read)
   }
   // The storage may have causes of a later turn.
   return { has: (id) => (ids.get(id) ?? length) < length }
