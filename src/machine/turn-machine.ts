@@ -98,7 +98,7 @@ export class TurnMachine {
 
   /**
    * Checks the shape of a response as {@link handle} does, and returns it without unknown keys, so that a host can persist it before
-   * it is handled. Changes nothing.
+   * it is handled. Changes nothing. {@link handle} does not check what this returned once more: pass it on unchanged.
    * @throws {SchemaError} `invalid_response`
    */
   check(response: unknown): Response {
