@@ -92,6 +92,7 @@ describe("usage is missing where an answer says something and has none", () => {
     ["a text, without a member for it", { text: "Hi.", usage: undefined as never }, true],
     ["input", { text: "Hi.", usage: { ...NONE, inputTokens: 1 } }, false],
     ["input from a cache", { text: "Hi.", usage: { ...NONE, cachedInputTokens: 1 } }, false],
+    ["as much input as comes from a cache", { text: "Hi.", usage: { ...NONE, inputTokens: 1, cachedInputTokens: 1 } }, false],
     ["output", { text: "Hi.", usage: { ...NONE, outputTokens: 1 } }, false],
   ])("%s", (_what, answer, isMissing) => {
     expect(missing(answer)).toBe(isMissing)
