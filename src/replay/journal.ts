@@ -459,7 +459,8 @@ export function compactedJournal({ header, entries }: Pick<Journal, "header" | "
       ((entry.record.type === "call_started" || entry.record.type === "child_granted") && isOutstanding(snapshot.record, entry.record.effectId)),
   )
   const dropped = snapshot.number - kept.length - 2
-  const { driver, config } = lastSection({ header, entries: entries.slice(0, last + 1) })
+  // A section begins with a snapshot, so none begins after the last one.
+  const { driver, config } = lastSection({ header, entries })
   return { header: { ...header, driver, config, ...(dropped > 0 && { dropped }) }, entries: [...kept, ...entries.slice(last)] }
 }
 

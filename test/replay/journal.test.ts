@@ -248,6 +248,7 @@ test.each([
   ["a header with another checksum", `["00000000",${HEADER}]\n`, "damaged_record"],
   ["a header without its end", `["00000000",${HEADER.slice(0, 20)}\n`, "damaged_record"],
   ["another record with another checksum", '["00000000",{"type":"opened"}]\n', "damaged_record"],
+  ["another record with the keys of a header", '["00000000",{"type":"opened","format":"turn-machine/journal","version":1}]\n', "damaged_record"],
   ["a header of another format and version with another checksum", '["00000000",{"type":"header","format":"log","version":1}]\n', "damaged_record"],
   ["nothing but null with another checksum", '["00000000",null]\n', "damaged_record"],
 ])("%s is not a journal, or a damaged one", (_what, other, code) => {
