@@ -24,6 +24,7 @@ const PROPERTIES: { readonly [room: string]: RegExp } = {
   drivers: /\/(laws|pairing|prefix|verbatim)\./,
   "drivers/approval": /\/(approval|approval-digests)\./,
   "drivers/checklist": /\/(checklist|checklist-laws)\./,
+  "drivers/compaction": /\/(compaction|compaction-growth)\./,
   "drivers/goal": /\/(goal|goal-driver|held-time)\./,
   replay: /\/(laws|regressions|time-travel)\./,
 }

@@ -217,19 +217,22 @@ function repairRecord(iteration: number): HistoryRecord {
   return { type: "protocol", event: { type: "code_repair", iteration } }
 }
 
-function repairsInARow({ events, iteration }: DriverContext): number {
+function repairsInARow({ events, iteration, iterationOffset }: DriverContext): number {
   let repairs = 0
   for (let index = events.length - 1; index >= 0; index -= 1) {
     const record = events.at(index)
-    if (record?.type !== "protocol" || !isRepair(record.event)) continue
-    if (record.event.iteration !== iteration - 1 - repairs) break
+    const repaired = record?.type === "protocol" ? repairIteration(record.event) : undefined
+    if (repaired === undefined) continue
+    const expected = iteration - 1 - repairs
+    if (repaired !== expected || expected < iterationOffset) break
     repairs += 1
   }
   return repairs
 }
 
-function isRepair(event: Json): event is { readonly type: "code_repair"; readonly iteration: Json } {
-  return typeof event === "object" && event !== null && "type" in event && event["type"] === "code_repair" && "iteration" in event
+function repairIteration(event: Json): Json | undefined {
+  const { type, iteration } = (event ?? {}) as { readonly type?: Json; readonly iteration?: Json }
+  return type === "code_repair" ? iteration : undefined
 }
 
 function observe(settings: Settings, context: DriverContext, run: ExecResponse): readonly DriverAction[] {

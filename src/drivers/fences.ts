@@ -60,7 +60,7 @@ export function readFences(text: string): readonly Fence[] {
       const [, marker = "", info = ""] = opening
       open = { marker, indent: line.indent, info: info.trim(), start, end, lines: [] }
     }
-    const continues: boolean = plain && paragraph && entered === containers.length
+    const continues: boolean = paragraph && entered === containers.length
     const underlines: boolean = continues && line.indent < CODE_INDENT && UNDERLINE.test(line.skipped)
     paragraph = opening === null && !line.blank && !interrupts(line) && !underlines && (continues || line.indent < CODE_INDENT)
   }

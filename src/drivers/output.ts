@@ -227,8 +227,8 @@ function rejections({ events, iterationOffset }: DriverContext): number {
 }
 
 function rejectedIteration(event: Json): number | undefined {
-  if (typeof event !== "object" || event === null || !("type" in event) || event["type"] !== "output_rejected") return undefined
-  return "iteration" in event && typeof event["iteration"] === "number" ? event["iteration"] : undefined
+  const { type, iteration } = (event ?? {}) as { readonly type?: Json; readonly iteration?: Json }
+  return type === "output_rejected" && typeof iteration === "number" ? iteration : undefined
 }
 
 function isInput({ role, origin, parts }: Message): boolean {

@@ -100,11 +100,10 @@ function read(pairing: Pairing, storage: readonly LlmMessage[], index: number): 
   return index + 1
 }
 
-/** Adds an exchange that no later message changes. `index`: the message that ends it. */
+/** Adds an exchange that is shown in another way, and that no later message changes. `index`: the message that ends it. */
 function close(pairing: Pairing, exchange: readonly LlmMessage[], index: number): void {
-  const paired = pairExchange(exchange)
-  if (paired !== exchange) pairing.changedFrom = Math.min(pairing.changedFrom, index + 1)
-  for (const shown of paired) pairing.closed.push(shown)
+  pairing.changedFrom = Math.min(pairing.changedFrom, index + 1)
+  for (const shown of pairExchange(exchange)) pairing.closed.push(shown)
   pairing.unanswered = undefined
 }
 
@@ -133,12 +132,12 @@ function isPaired(messages: readonly LlmMessage[]): boolean {
   return true
 }
 
-/** Pairs an assistant message with calls and the messages that may hold results of them. Returns the same list if nothing changes. */
+/** Pairs an assistant message with calls and the messages that may hold results of them. */
 function pairExchange(exchange: readonly LlmMessage[]): readonly LlmMessage[] {
   const head = exchange[0] as LlmMessage
   const shownHead = withoutStrays(head)
   const rest = exchange.slice(1)
-  if (rest.length === 1 && answersAll(rest[0], head)) return shownHead === head ? exchange : [...listOf(shownHead), ...rest]
+  if (answersAll(rest[0], head)) return [...listOf(shownHead), ...rest]
 
   const calls = head.blocks.filter((block) => block.type === "tool_call")
   const results: (ResultBlock | undefined)[] = calls.map(() => undefined)

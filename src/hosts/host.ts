@@ -88,10 +88,12 @@ export interface TurnChildren {
 
 /** The tokens that children of a turn were given, in the journal of the turn. */
 export interface ChildGrants {
-  /** Of the children of an effect, by this process or an earlier one. */
+  /** Of the children of an effect whose calls have no result, by this process or an earlier one. */
   of(effectId: number): readonly ChildGrant[]
   /** Records one, before its child begins. @throws {JournalStoreError} `fenced`: the turn was taken over. Nothing is reserved. */
   add(grant: ChildGrant): Promise<void>
+  /** Frees the tokens of a child that could not begin. Its call fails; until that is recorded, the next process grants them again. */
+  drop(grant: ChildGrant): void
 }
 
 /** Where a child turn belongs: a turn that a tool call of another turn runs. */

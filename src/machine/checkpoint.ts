@@ -210,7 +210,7 @@ function identify(value: unknown): Record<string, unknown> & { version: number }
   }
   const { format, version } = readHeader(value)
   if (format !== FORMAT) throw new CheckpointError("not_a_checkpoint", "/format", `Not a checkpoint: its format is not "${FORMAT}".`)
-  if (!Number.isSafeInteger(version) || (version as number) < 0) {
+  if (!Number.isSafeInteger(version)) {
     throw new CheckpointError("unsupported_version", "/version", "The checkpoint's version is not a whole number.")
   }
   return value as Record<string, unknown> & { version: number }
@@ -312,7 +312,7 @@ function checkBatch(state: Extract<TurnCheckpoint["state"], { type: "waiting_too
     require(follows, `${path}/index`, "the held call has no place of its own in the batch")
     require(requestId === requestIdOf(outstanding.id, callId), `${path}/requestId`, "the request is that of another call")
   })
-  const calls = callsOf(outstanding, settled.length === 0 ? undefined : settled)
+  const calls = callsOf(outstanding, settled)
   require(results.length === calls.length, "/state/results", `there are ${results.length} results for ${calls.length} calls`)
   results.forEach((result, index) => {
     const fits = result === null || result.callId === calls[index]?.callId
@@ -350,7 +350,7 @@ function checkBatch(state: Extract<TurnCheckpoint["state"], { type: "waiting_too
 }
 
 function checkUnpolled(checkpoint: TurnCheckpoint, require: Require): void {
-  const { state, unpolled, messages, events, nextEffectId, reportedEvents } = checkpoint
+  const { state, unpolled, messages, nextEffectId, reportedEvents } = checkpoint
   // The outstanding effect has an entry of its own type; any other effect was answered before it.
   const answeredBelow = "outstanding" in state ? state.outstanding.id : nextEffectId
   let outstanding = 0
@@ -363,7 +363,7 @@ function checkUnpolled(checkpoint: TurnCheckpoint, require: Require): void {
     } else if (effect.type === "progress" || effect.type === "done") {
       const { eventsFrom, eventsTo } = effect
       require(effect.messageCount <= messages.length, `${path}/messageCount`, "more messages are reported than exist")
-      require(eventsFrom <= eventsTo && eventsTo <= events.length, `${path}/eventsTo`, "records are reported that do not exist")
+      require(eventsFrom <= eventsTo, `${path}/eventsTo`, "the records that are reported end before they begin")
       require(reported === undefined || eventsFrom === reported.to, `${path}/eventsFrom`, "records are reported twice or left out")
       reported = { to: eventsTo, path: `${path}/eventsTo` }
       const last = state.type === "finished" && index === unpolled.length - 1

@@ -16,8 +16,8 @@ import type { CompleteTurnConfig } from "./config.ts"
  * @throws {DriverError} `invalid_action`, `second_end`, `unknown_action`
  */
 export function checkedActions({ validation, driver }: CompleteTurnConfig, actions: readonly MachineAction[]): readonly MachineAction[] {
-  const foreign = actions.find((action) => Object.hasOwn(ONLY_OF_THE_MACHINE, action?.type))
-  if (foreign !== undefined) throw unknownAction(foreign)
+  // Any other action of the machine would enter a turn unchecked.
+  for (const action of actions) if (!isDriverAction(action) && action?.type !== "prepare_iteration") throw unknownAction(action)
   if (actions.every((action) => !isDriverAction(action) || isOrdinary(action))) return actions
   const who = `The driver "${shortened(driver.name)}"`
   return actions.map((action, index) => {
@@ -68,34 +68,18 @@ const TYPES: { readonly [Type in DriverAction["type"]]: true } = {
   finish: true,
 }
 
-/** They would enter a turn unchecked. */
-const ONLY_OF_THE_MACHINE: { readonly [Type in Exclude<MachineAction["type"], DriverAction["type"] | "prepare_iteration">]: true } = {
-  log: true,
-  count_usage: true,
-  store_results: true,
-  take_decisions: true,
-  store_pending: true,
-  append_messages: true,
-  add_turn_causes: true,
-  start_sync: true,
-  set_surface: true,
-  cancel_llm: true,
-}
-
 /**
  * Refuses what is not an action of a driver: a host may apply no other.
  * @throws {DriverError} `unknown_action`
  */
 export function refuseForeign(actions: readonly DriverAction[]): void {
-  const foreign = actions.find((action) => !isDriverAction(action))
-  if (foreign !== undefined) throw unknownAction(foreign)
+  for (const action of actions) if (!isDriverAction(action)) throw unknownAction(action)
 }
 
 function unknownAction(action: MachineAction | undefined): DriverError {
   return new DriverError("unknown_action", `A list has an action of an unknown type: ${String(action?.type)}.`)
 }
 
-/** An action of an unknown type is refused when it is applied. */
 function isDriverAction(action: MachineAction | null | undefined): action is DriverAction {
   return typeof action === "object" && action !== null && Object.hasOwn(TYPES, action.type)
 }
@@ -104,7 +88,7 @@ function isDriverAction(action: MachineAction | null | undefined): action is Dri
 function withoutRequest(action: DriverAction): DriverAction {
   const light: Record<string, unknown> = {}
   for (const [key, value] of Object.entries(action)) if (value !== undefined) light[key] = value
-  if (action.type === "start_llm" && typeof action.request === "object" && action.request !== null) light["request"] = NO_REQUEST
+  if (action.type === "start_llm") light["request"] = NO_REQUEST
   return light as DriverAction
 }
 
@@ -115,6 +99,7 @@ const NO_REQUEST = { model: "", messages: [], attachments: [], tools: [], toolCh
  * transcript; frozen tools were checked before.
  */
 function requestFault(request: LlmRequest, index: number): Fault | undefined {
+  if (typeof request !== "object" || request === null) return { path: `/${index}/request`, why: NOT_A_REQUEST }
   for (const key in request) {
     if (!isOwn(request, key) || isBuiltOnDemand(request, key)) continue
     const value = request[key as keyof LlmRequest]
@@ -125,12 +110,20 @@ function requestFault(request: LlmRequest, index: number): Fault | undefined {
       if (found !== undefined) return found
     }
   }
-  return "messages" in request ? undefined : { path: `/${index}/request/messages`, why: MISSING }
+  for (const key of NEEDED) {
+    if (isOwn(request, key) && (isBuiltOnDemand(request, key) || request[key] !== undefined)) continue
+    return { path: `/${index}/request/${key}`, why: MISSING }
+  }
+  return undefined
 }
 
+/** What every request has. */
+const NEEDED = ["model", "messages", "attachments", "tools", "toolChoice", "generation"] as const satisfies readonly (keyof LlmRequest)[]
+
+const NOT_A_REQUEST = "not a request"
 const NO_LIST = "not a list"
 const MISSING = "missing"
-const SHAPES: ReadonlySet<string> = new Set([NO_LIST, MISSING])
+const SHAPES: ReadonlySet<string> = new Set([NOT_A_REQUEST, NO_LIST, MISSING])
 
 interface Fault {
   readonly path: string
@@ -169,11 +162,11 @@ function isOrdinary(action: DriverAction): boolean {
         hasKeys(event, 4) &&
         isCount(event.iteration) &&
         typeof event.content === "string" &&
-        isAmount(event.durationMs)
+        isCount(event.durationMs)
       )
     }
     case "start_llm":
-      return hasKeys(action, 2) && typeof action.request === "object" && action.request !== null && requestFault(action.request, 0) === undefined
+      return hasKeys(action, 2) && requestFault(action.request, 0) === undefined
     case "start_tools":
       return hasKeys(action, 2) && isListOf(action.calls, isOrdinaryCall)
     case "start_checkpoint": {
@@ -224,10 +217,6 @@ function isListOf<Item>(value: readonly Item[], isItem: (item: Item) => boolean)
 
 function isCount(value: unknown): boolean {
   return Number.isSafeInteger(value) && (value as number) >= 0
-}
-
-function isAmount(value: unknown): boolean {
-  return typeof value === "number" && Number.isFinite(value) && value >= 0
 }
 
 /** Whether a value is a plain object with so many keys. */

@@ -34,7 +34,7 @@ export class History<Item> {
     if (items.length === 0) return this
     // A turn that began with this history may have appended the same items to its own.
     let found = 0
-    while (found < items.length && this.length + found < this.storage.length && this.storage[this.length + found] === items[found]) found += 1
+    while (found < items.length && this.storage[this.length + found] === items[found]) found += 1
     const length = this.length + found
     if (found === items.length) return new History(this.storage, length)
     const storage = this.storage.length === length ? (this.storage as Item[]) : this.storage.slice(0, length)

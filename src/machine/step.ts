@@ -134,8 +134,8 @@ export function command(config: TurnConfig, turn: Turn, hostCommand: HostCommand
   const contextAt = (at: number | undefined): TurnContext =>
     new TurnContext(complete, turn, at ?? answer?.at, spent && addUsage(turn.position.usage, spent))
   if (hostCommand.type === "redirect") {
-    const { messages, at } = checkedRedirection(complete, hostCommand)
-    return redirect(contextAt(at), turn, messages, { partial, answer })
+    const messages = checkedRedirection(complete, hostCommand)
+    return redirect(contextAt(hostCommand.at), turn, messages, { partial, answer })
   }
   const context = contextAt(undefined)
   return accept(applyActions(complete, turn, commandedActions(context, turn, hostCommand, { partial, answer }), context))
@@ -166,14 +166,14 @@ function checkedPartial({ validation }: CompleteTurnConfig, turn: Turn, partial:
 
 type Redirect = Extract<HostCommand, { type: "redirect" }>
 
-/** Checked as a delivery with these user messages is. */
-function checkedRedirection({ validation }: CompleteTurnConfig, { messages: userMessages, at }: Redirect): Pick<Redirect, "messages" | "at"> {
+/** The messages, checked as a delivery with them at this time is. */
+function checkedRedirection({ validation }: CompleteTurnConfig, { messages: userMessages, at }: Redirect): readonly Message[] {
   const delivery: Response = { type: "checkpoint_delivery", id: 1, ...(at !== undefined && { at }), delivery: { userMessages } }
   const response = validation?.response(delivery) ?? delivery
   const messages = (response.type === "checkpoint_delivery" && response.delivery.userMessages) || []
   if (messages.length === 0) throw notRedirectable("/messages", "a turn is redirected with at least one message")
   refuseModelWords(messages)
-  return { messages, ...(at !== undefined && { at }) }
+  return messages
 }
 
 /**
@@ -262,9 +262,8 @@ function leaveWork(context: TurnContext, turn: Turn, { partial, answer }: Left, 
       }
       const results = leftBatch(state, resultOf)
       if (results.length === 0) return []
-      const counted: readonly MachineAction[] = context.usage === turn.position.usage ? [] : [{ type: "count_usage", cumulative: context.usage }]
       const events = shown.map((result): MachineAction => ({ type: "emit", event: toolCallEvent(result) }))
-      return [...events, ...counted, resultsAction(context, "cancelled", results)]
+      return [...events, { type: "count_usage", cumulative: context.usage }, resultsAction(context, "cancelled", results)]
     }
     default:
       return []
@@ -335,7 +334,7 @@ function step(config: CompleteTurnConfig, turn: Turn, rule: RuleResult, next: re
       result = applyActions(config, reached, withinLimits(after, checkedActions(config, driver.onToolResults(after, settled))), after)
     }
     const { state } = result.turn.position
-    const continues = ask === undefined || state !== reached.position.state
+    const continues = state !== reached.position.state
     if (continues && result.settled === undefined && next.includes(state.type)) return accept(result, before)
     throw new DriverError(
       "no_way_forward",
@@ -345,21 +344,13 @@ function step(config: CompleteTurnConfig, turn: Turn, rule: RuleResult, next: re
     const failed = failWith(driverErrorEvent(config, error))
     // Decisions mean nothing without what the driver makes of them.
     actions = actions.filter(({ type }) => type !== "take_decisions")
-    const rescued = unlessItThrows(config, rescue)
     try {
+      const rescued = checkedActions(config, rescue?.() ?? [])
       return accept(applyActions(config, reached, [...actions, ...rescued, ...failed], context), before)
     } catch {
+      // The driver has failed twice.
       return accept(applyActions(config, reached, [...actions, ...failed], context), before)
     }
-  }
-}
-
-/** The driver has failed once already, so it may fail again. */
-function unlessItThrows(config: CompleteTurnConfig, ask: RuleResult["rescue"]): readonly MachineAction[] {
-  try {
-    return checkedActions(config, ask?.() ?? [])
-  } catch {
-    return []
   }
 }
 

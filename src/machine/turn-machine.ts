@@ -2,7 +2,7 @@ import { frozen } from "../freeze.ts"
 import type { DriverAction } from "../wire/action.ts"
 import type { TurnCheckpoint } from "../wire/checkpoint.ts"
 import type { TurnStart } from "../wire/config.ts"
-import type { AnswerableEffect, Effect, ToolCallsReleased } from "../wire/effect.ts"
+import type { AnswerableEffect, Effect } from "../wire/effect.ts"
 import type { Outcome, TurnEvent } from "../wire/event.ts"
 import type { LlmResponse, TokenUsage } from "../wire/llm.ts"
 import type { HistoryRecord, Message, TurnCause } from "../wire/message.ts"
@@ -98,7 +98,7 @@ export class TurnMachine {
 
   /**
    * Checks the shape of a response as {@link handle} does, and returns it without unknown keys, so that a host can persist it before
-   * it is handled. Changes nothing.
+   * it is handled. Changes nothing. {@link handle} does not check what this returned once more: pass it on unchanged.
    * @throws {SchemaError} `invalid_response`
    */
   check(response: unknown): Response {
@@ -228,7 +228,7 @@ export class TurnMachine {
       const effect = this.#next()
       const { state } = this.#turn.position
       // A batch may have been answered in part before it was polled; finished calls are not requested again.
-      if (effect !== undefined && "outstanding" in state && effect === state.outstanding) return this.#withReleased(state)
+      if ("outstanding" in state && effect === state.outstanding) return this.#withReleased(state)
       if (effect?.type !== "tool_calls_released") return effect
       // Another batch may have calls with the same ids.
       const calls = state.type === "waiting_tools" && state.outstanding.id === effect.id ? stillToRun(state, effect.calls) : []
@@ -285,8 +285,7 @@ export class TurnMachine {
   #withdrawWork(isAnswer: boolean): ReadonlySet<number> {
     const { state } = this.#turn.position
     const open = "outstanding" in state && !isAnswer ? state.outstanding : undefined
-    const isWork = (effect: Effect): effect is AnswerableEffect | ToolCallsReleased =>
-      effect.type === "tool_calls_released" || (isAnswerable(effect) && (effect.type !== "checkpoint" || effect === open))
+    const isWork = (effect: Effect): effect is AnswerableEffect => isAnswerable(effect) && (effect.type !== "checkpoint" || effect === open)
     const unpolled = this.#effects.slice(this.#polled)
     this.#effects = unpolled.filter((effect) => !isWork(effect))
     this.#polled = 0

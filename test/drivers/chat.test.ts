@@ -165,6 +165,71 @@ describe("empty answers", () => {
     if ("terminalDiagnostic" in more) expect(JSON.stringify(machine.outcome)).toContain("The provider ended with odd.")
   })
 
+  test.each([
+    ["nothing", [], true],
+    ["a blank text", [{ type: "text", text: " \n" }], true],
+    ["blank reasoning", [{ type: "reasoning", text: "" }], true],
+    [
+      "reasoning before a blank text",
+      [
+        { type: "reasoning", text: "Hm." },
+        { type: "text", text: "" },
+      ],
+      false,
+    ],
+  ] as const)("after a tool result that has an image, %s ends the turn well: %s", (_what, parts, isFine) => {
+    const machine = begun()
+    const attachment = { id: "i", mediaType: "image/png", byteLength: 9 }
+    respond(machine, callsTools(1, ["a"]))
+    respond(
+      machine,
+      results(
+        2,
+        completed("a", "seen", {
+          modelReturn: {
+            parts: [
+              { type: "text", text: "seen" },
+              { type: "attachment", attachment },
+            ],
+          },
+        }),
+      ),
+    )
+    expect(machine.messages.at(-1)?.parts.map(({ type }) => type)).toEqual(["tool_result", "image"])
+    respond(machine, delivers(3))
+    respond(machine, answer(4, parts))
+    expect(machine.state).toBe(isFine ? "waiting_checkpoint" : "finished")
+    expect(machine.messages.filter(({ role }) => role === "assistant")).toHaveLength(isFine ? 1 : 2)
+  })
+
+  test("after words that were delivered with a result are an error", () => {
+    const machine = begun()
+    respond(machine, callsTools(1, ["a"]))
+    respond(machine, results(2, completed("a")))
+    respond(machine, delivers(3, { userMessages: [userMessage("And now?", "u2")] }))
+    respond(machine, answer(4, []))
+    expect(machine.outcome).toMatchObject({ stop: { error: { code: "empty_response" } } })
+  })
+
+  test("have a part for the provider beside blank ones: that is an answer", () => {
+    const machine = begun()
+    const search = { type: "opaque", provider: "p", kind: "search", data: null } as const
+    respond(machine, answer(1, [{ type: "text", text: " " }, search]))
+    expect(machine.state).toBe("waiting_checkpoint")
+    expect(machine.messages.at(-1)?.parts).toContainEqual(expect.objectContaining({ type: "opaque" }))
+  })
+
+  test.each([
+    ["a text that its provider wants back", { type: "text", text: "", responseMeta: { id: "r" } }, true],
+    ["reasoning that its provider wants back", { type: "reasoning", text: "", replay: { signature: "s" } }, true],
+    ["a blank text", { type: "text", text: " " }, false],
+    ["blank reasoning", { type: "reasoning", text: " " }, false],
+  ] as const)("stay in the transcript if they have %s: %s", (_what, part, isStored) => {
+    const machine = begun()
+    respond(machine, answer(1, [part, { type: "text", text: "" }]))
+    expect(machine.messages.some(({ role }) => role === "assistant")).toBe(isStored)
+  })
+
   test("an opaque part is an answer", () => {
     const machine = begun()
     respond(machine, answer(1, [{ type: "opaque", provider: "p", kind: "search", data: null }]))

@@ -36,6 +36,12 @@ describe("an answer in several parts", () => {
     expect(answered([text("I run:\n"), text("```js\nprint(1)\n```")]).machine.outstanding).toMatchObject({ code: "print(1)" })
   })
 
+  test("what follows code at the end of a part is dropped, also what is not text", () => {
+    const talk = answered([reasoning("a"), text("```js\nprint(1)\n```"), reasoning("b"), search, text("\nIt prints 1.")])
+    expect(talk.machine.outstanding).toMatchObject({ type: "exec_code", code: "print(1)" })
+    expect(stored(talk)).toEqual([reasoning("a"), text("```js\nprint(1)\n```")])
+  })
+
   test("what follows the fence is dropped, and native calls are", () => {
     const cut: OutputPart = { type: "text", text: "```js\na\n```\nmore", responseMeta: { id: "m1" }, providerMetadata: { p: { a: 1 } } }
     const talk = answered([reasoning("first"), call, search, cut, reasoning("later"), search, text("```js\nb\n```")])
@@ -120,6 +126,7 @@ describe("an answer that is not over, or over for an unknown reason", () => {
   test.each([
     ["half a block", "I search.\n```js\npr"],
     ["a fence in a line", "I run ```js print(1)"],
+    ["words", "I search."],
     ["nothing", ""],
   ])("paused after %s: no repair is asked for", (_what, content) => {
     const talk = new Talk({ languages: ["js"], maxRepairs: 0 }).says(content, { parts: [text(content)], terminalReason: "paused" })

@@ -238,6 +238,27 @@ test("a submitted value does not end a turn to which something is delivered", ()
   expect(talk.machine.outstanding?.type).toBe("llm_call")
 })
 
+test("malformed answers count in a row, whatever else is recorded between them", () => {
+  const odd = [null, 7, "code_repair", ["code_repair"], {}, { type: "other", iteration: 0 }, { type: "code_repair" }]
+  const talk = new Talk({ languages: ["js"], maxRepairs: 2 })
+  for (const state of ["waiting_checkpoint", "waiting_checkpoint", "finished"]) {
+    talk.says("```js")
+    expect(talk.machine.state).toBe(state)
+    talk.answers({ type: "checkpoint_delivery", id: talk.machine.outstanding?.id ?? 4, delivery: { events: odd } })
+  }
+})
+
+test("malformed answers at the end of an earlier turn do not count", () => {
+  const events = [3, 4].map((iteration) => ({ type: "protocol", event: { type: "code_repair", iteration } }) as const)
+  const messages = [{ id: "u", role: "user", parts: [{ id: "u.p0", type: "text", text: "Sum the files." }] }] as const
+  const config = { ...BASE, driver: codeDriver({ languages: ["js"], maxRepairs: 2 }), projector: chatProjector }
+  const machine = new TurnMachine(config, { messages, events, iterationOffset: 5 })
+  while (machine.poll() !== undefined);
+  const response = { text: "```js", parts: [], usage: USAGE, terminalReason: "stop" } as const
+  machine.handle({ type: "llm_complete", id: machine.outstanding?.id ?? 0, result: { ok: true, response } })
+  expect(machine.state).toBe("waiting_checkpoint")
+})
+
 test("instructions without a language ask for a block without one", () => {
   expect(codeInstructions({ languages: [] })).toContain("write one fenced block of code without a language and end")
   expect(codeInstructions()).toContain("write one fenced block of code marked `ts` and end")
@@ -247,6 +268,11 @@ test.each([
   [{ unlabelled: "skip" }, "/unlabelled", 'it must be "run", "repair" or "ignore"'],
   [{ notesAs: "assistant" }, "/notesAs", 'it must be "user" or "system"'],
   [{ languages: [], unlabelled: "ignore" }, "/languages", "it is empty, so no block can run"],
+  [{ languages: "js" }, "/languages", "it must be a list of texts"],
+  [{ languages: ["js", 7] }, "/languages", "it must be a list of texts"],
+  [{ maxCodeChars: -1 }, "/maxCodeChars", "it must be a number of at least 0"],
+  [{ maxObservationChars: Number.NaN }, "/maxObservationChars", "it must be a number of at least 0"],
+  [{ maxRepairs: -1 }, "/maxRepairs", "it must be a number of at least 0"],
 ])("the options %j are refused", (options, path, problem) => {
   expect(() => codeDriver(options as never)).toThrow(`The options of codeDriver are not valid at ${path}: ${problem}`)
   expect(() => codeDriver(options as never)).toThrow(expect.objectContaining({ code: "invalid_config", issues: [expect.objectContaining({ path })] }))

@@ -90,9 +90,33 @@ describe("a final answer that is JSON", () => {
   test.each([
     ["in a fence", [`\`\`\`json\n${OSLO}\n\`\`\``]],
     ["in a fence without a name", [`\`\`\`\n${OSLO}\n\`\`\`\n`]],
+    ["in a fence whose lines have blanks and line feeds of another system", [`\`\`\`JSON \t\r\n${OSLO}\r\n \t\`\`\``]],
     ["after words in a part of their own", ["I looked it up.", OSLO]],
+    ["after several parts", ["I looked it up.", '{"city":"Rome"}', OSLO]],
   ])("may be %s", (_how, parts) => {
     expect(play({}, [says(...parts), CHECKPOINT]).outcome).toEqual(ACCEPTED)
+  })
+
+  test.each([
+    ["before a fence", [`Here:\n\`\`\`json\n${OSLO}\n\`\`\``]],
+    ["after a fence", [`\`\`\`json\n${OSLO}\n\`\`\`\nThat is it.`]],
+    ["in a part after it", [OSLO, "That is it."]],
+    ["in parts around it", ["Here:", OSLO, "That is it."]],
+  ])("is not searched for among words %s", (_where, parts) => {
+    expect(play({ maxOutputRepairs: 0 }, [says(...parts)]).outcome).toMatchObject({ stop: { error: { code: "invalid_output" } } })
+  })
+
+  test("is asked for beside the tools, and strictly only if the form allows it", () => {
+    const { strict: _strict, ...lax } = CITY
+    const [request] = play({ output: lax }, [says(OSLO), CHECKPOINT]).requests
+    expect(request).toMatchObject({ tools: [LOOK], outputSpec: { type: "json_schema", name: "city", strict: false } })
+  })
+
+  test("is not the value of a turn that ended in another way", () => {
+    expect(outputOf({}, CITY)).toBeUndefined()
+    const finish = { type: "tool_value", toolName: "look", value: { city: "Oslo" } } as const
+    expect(outputOf({ outcome: { type: "finished", finish } }, CITY)).toBeUndefined()
+    expect(outputOf({ outcome: { type: "finished", finish: { type: "submitted_value", value: { city: 1 } } } }, CITY)).toBeUndefined()
   })
 
   test("may come after tools, whose requests ask for the same form", () => {
@@ -162,6 +186,35 @@ describe("an answer of another form", () => {
     expect(machine.state).toBe("waiting_checkpoint")
   })
 
+  test("is counted by its own records, whatever else the history has", () => {
+    const other = [null, 7, "output_rejected", ["output_rejected"], { type: "other", iteration: 0 }, { type: "output_rejected" }]
+    const events = [{ type: "output_rejected", iteration: 0 }, ...other].map((event) => ({ type: "protocol", event }) as const)
+    const config: TurnConfig = { driver: chatDriver({ output: CITY }), projector: chatProjector, model: "m" }
+    for (const [given, state] of [
+      [events, "finished"],
+      [events.slice(1), "waiting_checkpoint"],
+    ] as const) {
+      const machine = new TurnMachine(config, { ...START, events: given })
+      while (machine.poll() !== undefined);
+      machine.handle(answerTo(machine.outstanding as LlmCall, says("Oslo.")))
+      expect(machine.state).toBe(state)
+    }
+  })
+
+  test("counts although a tool returned an image between", () => {
+    const attachment = { id: "i", mediaType: "image/png", byteLength: 9 }
+    const modelReturn = {
+      parts: [
+        { type: "text", text: "seen" },
+        { type: "attachment", attachment },
+      ],
+    } as const
+    const pictured: Answers = { tools: [{ output: { status: "success", value: "seen" }, modelReturn }] }
+    const turn = play({}, [says("Oslo."), CHECKPOINT, says(calls("look", "{}")), pictured, CHECKPOINT, says("Oslo!")])
+    expect(turn.messages.some(({ parts }) => parts.some(({ type }) => type === "image"))).toBe(true)
+    expect(turn.outcome).toMatchObject({ stop: { error: { code: "invalid_output" } } })
+  })
+
   test.each([
     [0, "The model's answer was not accepted. Your answer is not JSON."],
     [2, "3 answers of the model were not accepted. Your answer is not JSON."],
@@ -224,6 +277,12 @@ describe("the tool submit", () => {
   test("counts once if it is called twice", () => {
     const turn = play(tool, [says(calls("submit", OSLO, "a"), calls("submit", '{"city":"Rome"}', "b")), CHECKPOINT])
     expect(turn.outcome).toEqual(ACCEPTED)
+    const codes = turn.effects.flatMap((effect) =>
+      effect.type === "emit" && effect.event.type === "tool_call" && effect.event.output.status === "failure"
+        ? [effect.event.output.failure.code]
+        : [],
+    )
+    expect(codes).toEqual(["submitted_twice"])
   })
 
   test("is asked for after an answer in words, and an answer that is JSON of the form counts", () => {
@@ -233,7 +292,7 @@ describe("the tool submit", () => {
   })
 
   test("cannot have the name of a tool of the host", () => {
-    const turn = play(tool, [], { tools: [{ ...LOOK, name: "submit" }] })
+    const turn = play(tool, [], { tools: [LOOK, { ...LOOK, name: "submit" }] })
     expect(turn.outcome).toMatchObject({ stop: { type: "runtime_error", error: { code: "output_tool_taken" } } })
   })
 
@@ -331,7 +390,14 @@ describe("with a host", () => {
 describe("options", () => {
   test.each([
     [{ output: z.object({ city: z.string() }) }, "/output", "wrap a zod schema: defineOutput"],
+    [{ output: { "~standard": {} } }, "/output", "it is a schema of a library"],
+    [{ output: null }, "/output", "it must be an output schema"],
     [{ output: { ...CITY, name: "a city" } }, "/output", "its name must match"],
+    [{ output: { ...CITY, name: "x".repeat(65) } }, "/output", "its name must match"],
+    [{ output: { ...CITY, name: 7 } }, "/output", "its name must match"],
+    [{ output: { ...CITY, jsonSchema: null } }, "/output", "of the type object"],
+    [{ output: { ...CITY, jsonSchema: "object" } }, "/output", "of the type object"],
+    [{ maxOutputRepairs: -1 }, "/maxOutputRepairs", "at least 0"],
     [{ output: { ...CITY, jsonSchema: { type: "array" } } }, "/output", "of the type object"],
     [{ output: { ...CITY, check: true } }, "/output", "its check must be a function"],
     [{ output: 1 }, "/output", "it must be an output schema"],

@@ -40,6 +40,8 @@ function sent(...messages: readonly Message[]): readonly string[] {
 
 function shown(transcript: History<Message>): readonly string[] {
   const request = plain(pairToolCalls(project(transcript)))
+  // A plain list of the same messages is paired in the same way.
+  if (transcript.length < 100) expect(pairToolCalls(plain(project(transcript)))).toEqual(request)
   return request.messages.map(({ role, blocks }) => {
     const inShort = blocks.map((block) => {
       if (block.type === "tool_call") return `call ${block.callId}`
@@ -310,6 +312,17 @@ describe("transcripts that grow and fork", () => {
     const request = project(past)
     expect(pairToolCalls(request)).toBe(request)
     expect(shown(broken)).toEqual(["user: hi", "assistant: call a", `user: result a: ${NO_RESULT}`, "user: stop"])
+  })
+
+  test.each([
+    ["a result without a call", [text("hi"), text("and")], [message("user", result("gone"))]],
+    ["a call without a result", [text("hi")], [message("assistant", call("a")), message("assistant", text("fine"))]],
+    ["a result that is late", [text("hi")], [message("assistant", call("a")), message("user", text("wait")), message("user", result("a"))]],
+  ])("what comes before %s stays as it is, also when that was paired", (_what, parts, later) => {
+    const past = History.of(parts.map((part) => message("user", part)))
+    expect(shown(past.append(later))).not.toHaveLength(0)
+    const request = project(past)
+    expect(pairToolCalls(request)).toBe(request)
   })
 
   test("two forks of one transcript are checked independently", () => {

@@ -198,7 +198,8 @@ describe("the wrapper's driver state", () => {
         given.push(...rest)
         return starting
       }
-      const all = { prepareIteration: start, onLlmComplete: start, onToolResults: start, onExecResult: start, onLlmFailed: start, onDelivery: start }
+      const answers = { onLlmComplete: start, onLlmCutOff: start, onLlmFailed: start, onExecResult: start, onExecCancelled: start }
+      const all = { prepareIteration: start, onToolResults: start, onDelivery: start, ...answers }
       return { driver: wrapDriver(driverOf(all), { ownState }) as Required<ProtocolDriver>, given }
     }
 
@@ -221,6 +222,11 @@ describe("the wrapper's driver state", () => {
         (driver) => driver.onLlmFailed(context, { outstanding, driverState: state }, failure),
         [{ outstanding, driverState: 7 }, failure],
       ],
+      [
+        "onLlmCutOff",
+        (driver) => driver.onLlmCutOff(context, { outstanding, driverState: state, failed: true }, response),
+        [{ outstanding, driverState: 7, failed: true }, response],
+      ],
       ["onDelivery", (driver) => driver.onDelivery(context, "after_work", {} as never), ["after_work", {}]],
     ])("%s", (_name, call, args) => {
       const { driver, given } = wrapped()
@@ -234,7 +240,17 @@ describe("the wrapper's driver state", () => {
       driver.onLlmComplete(context, { outstanding, ...bare }, response, false)
       driver.onLlmFailed(context, { outstanding, ...bare }, failure)
       driver.onExecResult(context, { outstanding: executed, ...bare }, result)
-      expect(given).toStrictEqual([{ outstanding }, response, false, { outstanding }, failure, { outstanding: executed, driverState: null }, result])
+      driver.onExecCancelled(context, { outstanding: executed, ...bare }, "stop")
+      driver.onExecCancelled(context, { outstanding: executed, driverState: state }, "stop")
+      const ran = { outstanding: executed, driverState: null }
+      const cancelled = [ran, "stop", { outstanding: executed, driverState: 7 }, "stop"]
+      expect(given).toStrictEqual([{ outstanding }, response, false, { outstanding }, failure, ran, result, ...cancelled])
+    })
+
+    test("what the inner driver does not store of an answer that was cut off is not stored", () => {
+      const waiting = { outstanding, driverState: state }
+      for (const inner of [driverOf({ onLlmCutOff: () => undefined }), driverOf()])
+        expect(wrapDriver(inner, { ownState }).onLlmCutOff?.(context, waiting, response)).toBeUndefined()
     })
 
     test("a failed model call that the inner driver does not handle is not handled", () => {

@@ -121,7 +121,8 @@ function grantedJournal(): string {
   const { recorder, line } = Recorder.begin(CONFIG, START, "turn-5", { at: AT })
   let text = line
   while (machine.poll() !== undefined);
-  text += recorder.childGranted({ effectId: 1, callId: "c1", lease: 4_000 }, AT) + recorder.childGranted({ effectId: 1, callId: "c2", name: "n", lease: 1 })
+  text +=
+    recorder.childGranted({ effectId: 1, callId: "c1", lease: 4_000 }, AT) + recorder.childGranted({ effectId: 1, callId: "c2", name: "n", lease: 1 })
   text += recorder.command(machine, { type: "cancel" })
   machine.cancel()
   while (machine.poll() !== undefined);

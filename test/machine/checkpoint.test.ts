@@ -121,6 +121,10 @@ describe("not_json", () => {
     for (let length = 0; length < text.length; length += 1) expect(problem(text.slice(0, length))).toEqual(["not_json", ""])
   })
 
+  test("the error has that of the parser as its cause", () => {
+    expect(refusal(() => TurnMachine.restore(CONFIG, "{")).cause).toBeInstanceOf(SyntaxError)
+  })
+
   test.each(["", " ", "undefined", "{'format':1}", "\ufeff{}", "{} {}"])("%j", (text) => {
     expect(problem(text)).toEqual(["not_json", ""])
   })
@@ -167,6 +171,7 @@ describe("not_a_checkpoint", () => {
       },
     }
     expect(problem(thrower)).toEqual(["not_a_checkpoint", ""])
+    expect(refusal(() => TurnMachine.restore(CONFIG, thrower)).cause).toEqual(new Error("not for you"))
   })
 })
 
@@ -176,6 +181,7 @@ test("without validation, one that does not have what a turn needs is invalid to
     const error = refusal(() => BareTurnMachine.restore(CONFIG, checkpoint))
     expect(error).toBeInstanceOf(CheckpointError)
     expect([error.code, error.path]).toEqual(["invalid_checkpoint", ""])
+    expect(error.cause).toBeInstanceOf(TypeError)
   }
 })
 
@@ -235,7 +241,8 @@ describe("migrations", () => {
     const failing = (): never => {
       throw new TypeError("Cannot read properties of undefined")
     }
-    expect(refusal(() => readCheckpoint(config, older(), { 0: failing }))).toMatchObject({ code: "invalid_checkpoint", path: "" })
+    const error = refusal(() => readCheckpoint(config, older(), { 0: failing }))
+    expect(error).toMatchObject({ code: "invalid_checkpoint", path: "", cause: expect.any(TypeError) })
   })
 })
 
@@ -345,6 +352,7 @@ describe("inconsistent_checkpoint", () => {
     ["something after done", [set("/state", finished), push("/unpolled", done, { type: "emit", event: { type: "done" } })], "/unpolled/0"],
     ["more messages told than there are", push("/unpolled", { ...tell, messageCount: 3 }), "/unpolled/0/messageCount"],
     ["records told backwards", push("/unpolled", { ...tell, eventsFrom: 1, eventsTo: 0 }), "/unpolled/0/eventsTo"],
+    ["records told backwards, and then all of them", push("/unpolled", { ...tell, eventsFrom: 1, eventsTo: 0 }, tell), "/unpolled/0/eventsTo"],
     ["records told that are not there", push("/unpolled", { ...tell, eventsTo: 2 }), "/unpolled/0/eventsTo"],
     ["records told twice", push("/unpolled", tell, tell), "/unpolled/1/eventsFrom"],
     ["records left out between two tellings", push("/unpolled", { ...tell, eventsFrom: 0, eventsTo: 0 }), "/unpolled/0/eventsTo"],
@@ -365,6 +373,24 @@ describe("inconsistent_checkpoint", () => {
     respond(machine, results(2, completed("c"), completed("a")))
     expect(seen).toEqual(["settled 0", "a", "settled 2", "b", "c", "settled 5"])
   })
+
+  test("a batch without calls waits for an answer without results", () => {
+    const machine = TurnMachine.restore(CONFIG, saved(set("/state/outstanding/calls", []), set("/state/results", [])))
+    expect(effectNames(respond(machine, results(2))).at(-1)).toBe("checkpoint 3")
+  })
+
+  test.each(["iteration", "iterationOffset", "nextEffectId", "nextMessageNumber"])(
+    "%s may be as high as can be counted on, and no higher",
+    (counter) => {
+      // Half as much again as a turn may begin with: 1.5 * 2 ** 52.
+      const highest = 6_755_399_441_055_744
+      const counters = { iteration: highest, iterationOffset: 0, nextEffectId: 3, nextMessageNumber: 2, [counter]: highest }
+      const edits = Object.entries(counters).map(([key, value]) => set(`/${key}`, value))
+      edits.push(set("/state/outstanding/id", counters.nextEffectId - 1))
+      expect(TurnMachine.restore(CONFIG, saved(...edits)).checkpoint()).toMatchObject(counters)
+      expect(problem(saved(...edits, set(`/${counter}`, highest + 1)))).toEqual(["inconsistent_checkpoint", `/${counter}`])
+    },
+  )
 
   test("a turn may have begun with all its messages", () => {
     expect(plain(TurnMachine.restore(CONFIG, saved(set("/startLength", 2))).checkpoint()).startLength).toBe(2)
@@ -476,6 +502,15 @@ describe("what a restored turn continues with", () => {
         expect(call.request.model).toBe("another-model")
       } else expect(call).toEqual({ type: "sync_execution_surface", id: 5, updateMachineConfig: true })
     }
+  })
+
+  test("a surface that was synced for the iteration is not synced again", () => {
+    const config = configOf({ syncExecutionSurface: true })
+    const machine = new TurnMachine(config, { messages: [userMessage("hello")] })
+    pollAll(machine)
+    machine.handle({ type: "execution_surface_synced", id: 1, result: { ok: true, update: { systemPrompt: "", tools: [] } } })
+    expect(machine.checkpoint()).toMatchObject({ state: { type: "prepare_iteration" }, syncedIteration: 0 })
+    expect(effectNames(pollAll(moved(machine, config)))).toEqual(["emit llm_request", "llm_call 2"])
   })
 
   test("counters, causes, times and the limit's mark are restored", () => {

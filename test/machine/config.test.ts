@@ -46,6 +46,31 @@ describe("a config of driver, projector and model", () => {
     expect(begin(CONFIG, START).turn).toEqual(new TurnMachine({ ...CONFIG, ...DEFAULTS }, START).turn)
   })
 
+  test("has all that is given, and no key of what is not", () => {
+    const given: Omit<TurnConfig, "driver" | "projector"> = {
+      model: "m",
+      modelVariant: "v",
+      sessionId: "s",
+      runSessionId: "r",
+      systemPrompt: "Be brief.",
+      tools: [{ name: "look", description: "", inputSchema: {} }],
+      maxContextTokens: 9,
+      maxResultTokens: 8,
+      maxIterations: 7,
+      maxTokens: 6,
+      generation: { seed: 5 },
+      parallelToolCalls: false,
+      cache: "off",
+      syncExecutionSurface: true,
+      emitLlmTrace: true,
+    }
+    const { driver, projector, turnLimitMessage, validation, ...complete } = completeConfig({ ...CONFIG, ...given })
+    expect(complete).toStrictEqual(given)
+    const { driver: _d, projector: _p, turnLimitMessage: _t, validation: _v, ...defaults } = completeConfig(CONFIG)
+    expect(Object.keys(defaults).toSorted()).toEqual(["model", ...Object.keys(DEFAULTS)].toSorted())
+    expect(completeConfig({ ...CONFIG, generation: { seed: 5, temperature: undefined } }).generation).toStrictEqual({ seed: 5 })
+  })
+
   test("leaves optional keys out that are undefined, and accepts every other as undefined", () => {
     const keys = ["modelVariant", "runSessionId", "maxContextTokens", "maxIterations", "turnLimitMessage", "validation", ...Object.keys(DEFAULTS)]
     const unset = { ...CONFIG, ...Object.fromEntries(keys.map((key) => [key, undefined])) } as TurnConfig
@@ -77,6 +102,17 @@ const box = toolbox([look])
 describe("a mistake in a config is refused with what to do", () => {
   test.each<readonly [string, object, string, RegExp]>([
     ["a driver that was not called", { driver: chatDriver }, "/driver", /chatDriver returns a driver; call it, as in driver: chatDriver\(\)/],
+    [
+      "a factory without a name",
+      {
+        driver: (
+          () => () =>
+            chatDriver()
+        )(),
+      },
+      "/driver",
+      /the function returns a driver; call it/,
+    ],
     ["no driver", { driver: undefined }, "/driver", /a driver is needed, such as chatDriver\(\)/],
     [
       "a driver without onLlmComplete",
@@ -130,9 +166,11 @@ describe("a mistake in a config is refused with what to do", () => {
     ["with checks", TurnMachine],
     ["without checks", BareTurnMachine],
   ])("no config at all, %s", (_name, Machine) => {
-    const error = thrown(() => new Machine(undefined as never, START))
-    expect(error).toMatchObject({ code: "invalid_config", issues: [{ path: "/model" }] })
-    expect(error).toMatchObject({ message: expect.stringContaining("the config needs `model`") })
+    for (const none of [undefined, null]) {
+      const error = thrown(() => new Machine(none as never, START))
+      expect(error).toMatchObject({ code: "invalid_config", issues: [{ path: "/model" }] })
+      expect(error).toMatchObject({ message: expect.stringContaining("the config needs `model`") })
+    }
   })
 
   test.each([
@@ -152,7 +190,7 @@ describe("a mistake in a config is refused with what to do", () => {
     })
     const error = thrown(() => new Machine(config, START))
     expect(error).toBeInstanceOf(SchemaError)
-    expect(error).toMatchObject({ code: "invalid_config", cause })
+    expect(error).toMatchObject({ code: "invalid_config", issues: [{ path: "" }], cause })
   })
 
   test("an unknown key of any length in a few milliseconds", () => {
@@ -168,6 +206,9 @@ describe("a mistake in a config is refused with what to do", () => {
 
   test("checkDriver accepts a driver and refuses anything else", () => {
     expect(() => checkDriver(chatDriver())).not.toThrow()
+    expect(() => checkDriver({ ...chatDriver(), version: 0 })).not.toThrow()
+    const { onToolResults: _, name: _name, ...nameless } = chatDriver()
+    expect(thrown(() => checkDriver(nameless))).toMatchObject({ code: "invalid_config", issues: [{ path: "/driver" }] })
     for (const value of [undefined, null, "chat", {}, chatDriver]) expect(thrown(() => checkDriver(value))).toMatchObject({ code: "invalid_config" })
   })
 })

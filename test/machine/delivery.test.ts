@@ -265,11 +265,11 @@ describe("a delivery that holds only turn causes that are known counts as empty"
 
   test("of an earlier delivery, after a restore, too", () => {
     const machine = waitingAt(AFTER_WORK, { onLlmComplete: () => [BEFORE_COMPLETION] })
-    respond(machine, delivers(1, { turnCauses: [cause("e1")] }))
+    respond(machine, delivers(1, { turnCauses: [cause("e1"), cause("e2")] }))
     respond(machine, says(2, "Done."))
     const config = configOf({ driver: driverOf() })
     for (const turn of [moved(machine, config), machine]) {
-      turn.handle(delivers(3, { turnCauses: [cause("e1")] }))
+      turn.handle(delivers(3, { turnCauses: [cause("e2"), cause("e1")] }))
       expect(turn.outcome).toMatchObject({ type: "finished" })
     }
   })

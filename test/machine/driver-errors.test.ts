@@ -116,15 +116,16 @@ describe("a driver's list without a way forward, or with two, ends the turn and 
   })
 
   test.each([
-    ["no list", undefined],
-    ["null", null],
-    ["an object", { actions: [] }],
-    ["a list with a hole", Object.assign([EMIT], { length: 2 })],
-    ["a list with null", [null]],
-  ])("%s is no answer, and ends the turn", (_, actions) => {
+    ["no list", undefined, "driver_threw"],
+    ["null", null, "driver_threw"],
+    ["an object", { actions: [] }, "driver_threw"],
+    ["a list with a hole", Object.assign([EMIT], { length: 2 }), "unknown_action"],
+    ["a list with null", [null], "unknown_action"],
+    ["a list with null after work", [LLM, null], "unknown_action"],
+  ])("%s is no answer, and ends the turn", (_, actions, expected) => {
     const machine = new TurnMachine(configOf({ driver: driverOf({ prepareIteration: () => actions as never }) }), { messages: [] })
     const { code } = errorOf(pollAll(machine))
-    expect(["driver_threw", "unknown_action"]).toContain(code)
+    expect(code).toBe(expected)
     expect(machine.outcome).toMatchObject(RUNTIME_ERROR)
   })
 

@@ -92,6 +92,41 @@ describe("the result of a tool", () => {
     expect(whole).toEqual({ type: "text", text: JSON.stringify({ long }) })
   })
 
+  test.each([16_382, 16_383, 16_384, 16_385])("a pair of surrogates at character %i of a string is not divided", (place) => {
+    const given = [`${"x".repeat(place)}🙂${"y".repeat(16_384)}🙂`]
+    const json = JSON.stringify(given)
+    expect(deriveModelReturn({ status: "success", value: given }).parts).toEqual([{ type: "text", text: json }])
+    // Within the limit, so that nothing of it is left out.
+    expect(toolResultParts("m", [completed("a", given)], 40_000)).toMatchObject([{ text: json }])
+  })
+
+  test("long texts around an attachment share the limit, however many pieces they are written in", () => {
+    const given = ["x".repeat(30_000), { $attachment: attachment }, "y".repeat(30_000)]
+    const [result] = toolResultParts("m", [completed("a", given)], 10_000)
+    const content = result?.type === "tool_result" ? (result.content ?? []) : []
+    const counts = content.map((part) => (part.type === "text" ? part.text.split(/\n\n.*\n\n/).map(({ length }) => length) : part.type))
+    expect(counts).toEqual([[2_500, 2_500], "attachment", [2_500, 2_500]])
+  })
+
+  test("texts around an attachment that are as long as the limit together are whole, however they share it", () => {
+    // ["xxxx…", is 12 characters, and ,1] is 3.
+    const given = ["x".repeat(8), { $attachment: attachment }, 1]
+    const parts = [
+      { type: "text", text: '["xxxxxxxx",' },
+      { type: "attachment", attachment },
+      { type: "text", text: ",1]" },
+    ] as const
+    const shared = [
+      { type: "text", text: "[\n\n... (11 chars omitted) ...\n\n" },
+      { type: "attachment", attachment },
+    ]
+    for (const result of [completed("a", given), completed("a", null, { modelReturn: { parts: [...parts] } })]) {
+      expect(toolResultParts("m", [result], 15)[0]).toMatchObject({ content: parts })
+      expect(shared).toHaveLength(2)
+      expect(toolResultParts("m", [result], 14)[0]).not.toMatchObject({ content: parts })
+    }
+  })
+
   test("a failure's raw value is searched for attachments, and its text is not made", () => {
     const failure = { class: "execution", code: "c", message: "no", source: "tool", retry: { type: "never" } } as const
     const raw = ["x".repeat(100_000), { $attachment: attachment }]

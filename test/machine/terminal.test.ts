@@ -64,6 +64,11 @@ describe("failed model calls", () => {
     ])
   })
 
+  test("name the kind of the failure, and when the call may succeed", () => {
+    const [event] = failureActions({ message: "no", retryable: true, terminalReason: "provider_error", kind: "usage_limit", retryAt: 5 })
+    expect(event).toMatchObject({ event: { envelope: { failureKind: "usage_limit", retryAt: 5 } } })
+  })
+
   test("absent facts are left out", () => {
     const [event] = failureActions({ message: "no", retryable: false, terminalReason: "unknown" })
     expect(event).toEqual({
@@ -113,6 +118,7 @@ describe("log entries", () => {
         { type: "reasoning", text: "", replay: { signature: "SECRET", redacted: true } },
         { type: "tool_call", callId: "c", toolName: "t", inputJson: "{}", replay: { itemId: "fc_1", opaque: "SECRET" } },
         { type: "tool_call", callId: "d", toolName: "t", inputJson: "{" },
+        { type: "opaque", provider: "openai", kind: "web_search_call", data: "SECRET" },
       ],
       usage: USAGE,
       terminalReason: "stop",
@@ -136,6 +142,7 @@ describe("log entries", () => {
         { type: "reasoning", summary: [], text: "", hasEncrypted: true, redacted: true },
         { type: "tool_call", callId: "c", toolName: "t", inputJson: "{}", id: "fc_1", hasOpaque: true },
         { type: "tool_call", callId: "d", toolName: "t", inputJson: "{", hasOpaque: false },
+        { type: "opaque", provider: "openai", kind: "web_search_call" },
       ],
     })
     expect(JSON.stringify(entry)).not.toContain("SECRET")

@@ -77,6 +77,11 @@ describe("attachments", () => {
     ])
   })
 
+  test("of no bytes is one", () => {
+    const empty = { id: "att-0", mediaType: "text/plain", byteLength: 0 }
+    expect(shown({ $attachment: empty })).toEqual([attachment(empty)])
+  })
+
   test("only the known keys of a reference enter the transcript", () => {
     const value: Json = { $attachment: { ...OTHER, url: "file:///etc/passwd", nested: { deep: [1] } } }
     expect(shown(value)).toEqual([attachment(OTHER)])
@@ -147,6 +152,7 @@ describe("escaped objects", () => {
     [{ $object: 5 }, '{"$object":5}'] as const,
     [{ $object: [1] }, '{"$object":[1]}'] as const,
     [{ $object: null }, '{"$object":null}'] as const,
+    [{ $object: {}, more: 1 }, '{"$object":{},"more":1}'] as const,
   ])("%j escapes nothing and is shown as it is", (value, expected) => {
     expect(shown(value)).toEqual([text(expected)])
   })

@@ -69,13 +69,17 @@ describe.each(CLASSES)("a driver's value that is not JSON ends the turn, %s", (_
     })
   })
 
-  test.each([
+  test.each<readonly [why: string, path: string, wrong: unknown]>([
     ["a number that is not finite", "/0/request/generation/temperature", { generation: { temperature: Number.NaN } }],
     ["a value of type bigint", "/0/request/sessionId", { sessionId: 1n }],
     ["a number that is not finite", "/0/request/seed", { seed: Number.NaN }],
     ["an instance of a class", "/0/request/tools/0/inputSchema", { tools: [{ name: "a", description: "", inputSchema: new Date(0) }] }],
     ["not a list", "/0/request/messages", { messages: "Hi." }],
-    ["missing", "/0/request/messages", "messages"],
+    ["not a list", "/0/request/attachments", { attachments: "Hi." }],
+    ...["model", "messages", "attachments", "tools", "toolChoice", "generation"].flatMap((key): readonly (readonly [string, string, unknown])[] => [
+      ["missing", `/0/request/${key}`, key],
+      ["missing", `/0/request/${key}`, { [key]: undefined }],
+    ]),
   ])("a request with %s at %s is refused before it is emitted", (why, path, wrong) => {
     const request: Record<string, unknown> = { model: "m", messages: [], attachments: [], tools: [], toolChoice: "none", generation: {} }
     if (typeof wrong === "string") delete request[wrong]
@@ -130,7 +134,7 @@ describe.each(CLASSES)("a driver's value that is not JSON ends the turn, %s", (_
   })
 
   test("an optional key that is undefined is one that is missing", () => {
-    const start = { type: "start_llm", request: REQUEST, driverState: undefined } as never
+    const start = { type: "start_llm", request: { ...REQUEST, sessionId: undefined }, driverState: undefined } as never
     const machine = new Machine(configOf({ driver: driverOf({ prepareIteration: () => [start] }) }), { messages: [] })
     expect(all(machine).at(-1)?.type).toBe("llm_call")
   })
@@ -143,6 +147,21 @@ describe.each(CLASSES)("a driver's value that is not JSON ends the turn, %s", (_
       { messages: [] },
     )
     expect(all(machine).at(-1)?.type).toBe("tool_calls")
+    const exec = { type: "start_exec", code: "1", driverState: { deep } } as never
+    const other = new Machine(configOf({ driver: driverOf({ prepareIteration: () => [exec] }) }), { messages: [] })
+    expect(all(other).at(-1)?.type).toBe("exec_code")
+  })
+
+  test("what is built of a request on demand is not built by the check", () => {
+    let built = 0
+    const build = { enumerable: true, get: () => ++built && [] }
+    for (const purpose of [{}, { purpose: "compaction" }]) {
+      const request = Object.defineProperties({ ...REQUEST }, { messages: build, attachments: build })
+      const start = { type: "start_llm", request, ...purpose } as never
+      const machine = new Machine(configOf({ driver: driverOf({ prepareIteration: () => [start] }) }), { messages: [] })
+      expect(all(machine).at(-1)?.type).toBe("llm_call")
+      expect(built).toBe(0)
+    }
   })
 })
 

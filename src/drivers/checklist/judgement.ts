@@ -30,17 +30,13 @@ export function applyJudgement(policy: ChecklistPolicy, state: ChecklistState, j
   const { goal } = state
   const { finding } = judgement
   if (finding.type === "inactive" && goal?.status !== "active") return unchanged(state, { verdict: "inactive", reason: { type: "no_active_goal" } })
-  if (goal === undefined || !isCurrent(judgement, goal)) return unchanged(state, { verdict: "stale", reason: { type: "stale" } })
+  if (goal === undefined || finding.type === "inactive" || !isCurrent(judgement, goal))
+    return unchanged(state, { verdict: "stale", reason: { type: "stale" } })
   switch (finding.type) {
-    case "inactive":
-      return unchanged(state, { verdict: "stale", reason: { type: "stale" } })
-    case "waiting":
-      return unchanged(state, {
-        verdict: "wait",
-        reason: goal.lastReason ?? { type: "none_given" },
-        ...(goal.notBefore !== undefined && { notBefore: goal.notBefore }),
-        ...(goal.waitsFor !== undefined && { waitsFor: goal.waitsFor }),
-      })
+    case "waiting": {
+      const { lastReason = { type: "none_given" }, notBefore } = goal
+      return unchanged(state, { verdict: "wait", reason: lastReason, ...(notBefore !== undefined && { notBefore }) })
+    }
     case "turn_failed":
     case "turn_cancelled":
       return unchanged(state, { verdict: "skipped", reason: { type: finding.type } })
@@ -57,7 +53,7 @@ function isCurrent({ goalId, revision, finding }: Judgement, goal: ChecklistGoal
   return finding.type !== "judged" || finding.mode !== "freeform" || goal.checklist.length === 0
 }
 
-function unchanged(state: ChecklistState, decision: Pick<Decision, "verdict" | "reason" | "notBefore" | "waitsFor">): Applied {
+function unchanged(state: ChecklistState, decision: Pick<Decision, "verdict" | "reason" | "notBefore">): Applied {
   const status = state.goal?.status
   return { state, decision: { ...(status !== undefined && { status }), shouldContinue: false, ...decision } }
 }

@@ -13,7 +13,7 @@ const MAX_WRAPPERS = 4
  */
 export function unwrapped(value: Json | undefined, keys: readonly string[], depth = 0): Json | undefined {
   if (typeof value === "string" && depth > 0) return unwrapped(looseJson(value), keys, depth + 1)
-  if (Array.isArray(value)) return unwrappedList(value, keys, depth)
+  if (Array.isArray(value)) return unwrappedList(value, keys)
   if (!isObject(value) || depth > MAX_WRAPPERS || keys.some((key) => Object.hasOwn(value, key) && !isWrapper(value, key))) return value
   if (rulingIndex(value) !== undefined && keys.includes("updates")) return { updates: [value] }
   const key = [...ARGUMENTS, "update_checklist", "submit_checklist", "verdict", "function"].find((name) => isWrapper(value, name))
@@ -27,10 +27,10 @@ function isWrapper(object: JsonObject, key: string): boolean {
   return isObject(value) || (typeof value === "string" && isObject(parseJson(value)))
 }
 
-function unwrappedList(list: readonly Json[], keys: readonly string[], depth: number): Json {
+function unwrappedList(list: readonly Json[], keys: readonly string[]): Json {
   const [only] = list
-  if (list.length === 1 && isObject(only) && rulingIndex(only) === undefined && depth <= MAX_WRAPPERS) {
-    const inner = unwrapped(only, keys, depth + 1)
+  if (list.length === 1 && isObject(only) && rulingIndex(only) === undefined) {
+    const inner = unwrapped(only, keys, 1)
     return isObject(inner) && keys.some((key) => Object.hasOwn(inner, key)) ? inner : list
   }
   const isRulings = list.length > 0 && keys.includes("updates") && list.every((entry) => isObject(entry) && rulingIndex(entry) !== undefined)

@@ -49,23 +49,21 @@ function isUnanswered(message: Message): boolean {
  */
 function safePlaces(messages: Transcript<Message>, from: number): ReadonlySet<number> {
   const open = new Map<string, number[]>()
-  // How many pairs begin or end around each place.
-  const around = new Array<number>(messages.length - from + 2).fill(0)
+  // The last message with a result of a message's calls.
+  const lastResults = new Map<number, number>()
   for (let index = from; index < messages.length; index += 1) {
     for (const part of (messages.at(index) as Message).parts) {
       if (part.type === "tool_call") open.set(part.callId, [...(open.get(part.callId) ?? []).filter((place) => place === index), index])
       if (part.type !== "tool_result") continue
       const call = open.get(part.callId)?.shift()
-      if (call === undefined) continue
-      around[call + 1 - from] = (around[call + 1 - from] ?? 0) + 1
-      around[index + 1 - from] = (around[index + 1 - from] ?? 0) - 1
+      if (call !== undefined) lastResults.set(call, index)
     }
   }
   const safe = new Set<number>()
-  let pairs = 0
+  let until = -1
   for (let place = from; place <= messages.length; place += 1) {
-    pairs += around[place - from] ?? 0
-    if (pairs === 0) safe.add(place)
+    until = Math.max(until, lastResults.get(place - 1) ?? -1)
+    if (until < place) safe.add(place)
   }
   return safe
 }

@@ -27,8 +27,7 @@ export function deliveredActions(settings: CompactionSettings, context: DriverCo
     if (delivered === undefined || tailStart === undefined)
       return fail("base_mismatch", "The delivered summary is not of the transcript as it is now, or not up to a message where it can be cut.")
     const size = sizeOf(context, readCompactions(context.events))
-    const plan = planOf(settings, context, size, "delivered", tailStart)
-    if (plan === undefined) return fail("nothing_to_compact", "There is nothing to summarize.")
+    const plan = planOf(settings, context, size, tailStart)
     const { summary, usage } = delivered
     const record = recordOf(settings, context, plan, { id, reason: "delivered", summary, usage })
     if (!isGain(settings, "delivered", record.tokensBefore, record.tokensAfter))

@@ -23,6 +23,7 @@ import {
   planOf,
   recordOf,
   sizeOf,
+  tailOf,
   thresholdOf,
   within,
 } from "./plan.ts"
@@ -118,13 +119,12 @@ function callState(call: CompactionCall, inner: Json | undefined): Json {
 }
 
 function compactionCall({ driverState }: WaitingLlm): CompactionCall | undefined {
-  if (typeof driverState !== "object" || driverState === null || !("compaction" in driverState)) return undefined
-  return driverState["compaction"] as unknown as CompactionCall
+  return (driverState as { readonly compaction?: CompactionCall } | null | undefined)?.compaction
 }
 
-function innerWaiting({ outstanding, driverState }: WaitingLlm): WaitingLlm {
-  const { inner } = (driverState ?? {}) as { readonly inner?: Json }
-  return inner === undefined ? { outstanding } : { outstanding, driverState: inner }
+function innerWaiting({ driverState, ...waiting }: WaitingLlm): WaitingLlm {
+  const { inner } = driverState as { readonly inner?: Json }
+  return inner === undefined ? waiting : { ...waiting, driverState: inner }
 }
 
 /** Replaces the model call that a driver is about to start with the call of a compaction. Other starts stay as they are. */
@@ -139,7 +139,8 @@ function compact(
   const start = actions[place]
   if (start?.type !== "start_llm") return actions
   const size = sizeOf(context, state)
-  const plan = planOf(settings, context, size, reason)
+  const tailBegins = tailOf(settings, context, size, reason)
+  const plan = tailBegins === undefined ? undefined : planOf(settings, context, size, tailBegins)
   const id = context.newMessageId("compaction")
   const before = actions.slice(0, place)
   if (plan === undefined || !isGain(settings, reason, plan.tokensBefore, plan.tokensLeft)) {
@@ -181,9 +182,9 @@ function asked(
   // A part was tried already, or did not save enough.
   const olderStarts = overflow !== undefined && failures.length > 0 ? [] : olderTailStarts(messages, size.view?.tailStart ?? 0, plan.tailStart)
   for (const tailStart of olderStarts) {
-    const older = planOf(settings, context, size, reason, tailStart)
+    const older = planOf(settings, context, size, tailStart)
     // Earlier places leave longer tails.
-    if (older === undefined || older.tokensLeft > most || !isGain(settings, reason, older.tokensBefore, older.tokensLeft + summaryTokens)) break
+    if (older.tokensLeft > most || !isGain(settings, reason, older.tokensBefore, older.tokensLeft + summaryTokens)) break
     const request = compactionRequest(given, instruction, messages.slice(tailStart))
     if (request !== undefined && estimateTokens(request) <= limit) return { request, tailStart }
   }
@@ -224,8 +225,7 @@ function concluded(settings: CompactionSettings, context: DriverContext, call: C
   if (parts.some(({ type }) => type === "tool_call")) return failed(settings, context, call, "tool_call", PROBLEMS.tool_call)
   const summary = trim(isBlank(text) ? parts.map((part) => (part.type === "text" ? part.text : "")).join("") : text)
   if (summary === "") return failed(settings, context, call, "empty_answer", PROBLEMS.empty_answer)
-  const plan = planOf(settings, context, sizeOf(context, readCompactions(context.events)), reason, tailStart)
-  if (plan === undefined) return failed(settings, context, call, "nothing_to_compact", PROBLEMS.nothing_to_compact)
+  const plan = planOf(settings, context, sizeOf(context, readCompactions(context.events)), tailStart)
   const record = recordOf(settings, context, plan, { id, reason, summary, usage })
   const { tokensBefore, tokensAfter } = record
   if (!isGain(settings, reason, tokensBefore, tokensAfter)) return failed(settings, context, call, "summary_too_long", PROBLEMS.summary_too_long)

@@ -52,10 +52,10 @@ export function summarizeThrough({ messages, history }: SummarizedTurn, options:
       throw invalidOption("summarizeThrough", option, "it must be a whole number of tokens, 0 or more")
   const [transcript, events] = [History.of(messages), History.of(history)]
   const from = viewOf(transcript, events)?.tailStart ?? 0
-  const tailStart = through === undefined ? tailStartOf(transcript, from, keepTailTokens) : messages.map(({ id }) => id).lastIndexOf(through) + 1
-  const [last, cut] = [messages.at(-1), messages[(tailStart ?? 0) - 1]]
-  if (tailStart === undefined || last === undefined || cut === undefined || tailStart <= from || !isSafePlace(transcript, from, tailStart))
-    return undefined
+  const tailStart =
+    (through === undefined ? tailStartOf(transcript, from, keepTailTokens) : messages.map(({ id }) => id).lastIndexOf(through) + 1) ?? 0
+  if (tailStart <= from || !isSafePlace(transcript, from, tailStart)) return undefined
+  const [last, cut] = [messages.at(-1), messages[tailStart - 1]] as [Message, Message]
   const base = { messageId: last.id, count: messages.length }
   const id = `${cut.id}_summary`
   const asked: Message = { id, role: "user", parts: [{ id: `${id}.p0`, type: "text", text: summaryPrompt(maxSummaryTokens, instructions) }] }

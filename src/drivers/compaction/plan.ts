@@ -92,19 +92,14 @@ export interface CompactionPlan {
   readonly tokensLeft: number
 }
 
-/** Plans a compaction. `undefined`: there is nothing to summarize. `tailStart`: where the tail has to begin. Default: as the settings say. */
-export function planOf(
-  settings: CompactionSettings,
-  { messages }: DriverContext,
-  size: ContextSize,
-  reason: CompactionReason,
-  tailStart: number | undefined = tailStartOf(
-    messages,
-    size.view?.tailStart ?? 0,
-    reason === "overflow" ? 0 : within(settings.keepTailTokens, size.windowTokens),
-  ),
-): CompactionPlan | undefined {
-  if (tailStart === undefined) return undefined
+/** Where the tail of a compaction begins, as the settings say. `undefined`: there is nothing to summarize. */
+export function tailOf(settings: CompactionSettings, { messages }: DriverContext, size: ContextSize, reason: CompactionReason): number | undefined {
+  const tailTokens = reason === "overflow" ? 0 : within(settings.keepTailTokens, size.windowTokens)
+  return tailStartOf(messages, size.view?.tailStart ?? 0, tailTokens)
+}
+
+/** Plans a compaction whose tail begins at `tailStart`. */
+export function planOf(settings: CompactionSettings, { messages }: DriverContext, size: ContextSize, tailStart: number): CompactionPlan {
   const kept = keptUserMessages(messages, size.view, tailStart, within(settings.keepUserTokens, size.windowTokens))
   let tokensLeft = size.surfaceTokens
   for (const message of kept) tokensLeft += messageTokens(message)

@@ -72,9 +72,10 @@ function cutToFit(request: LlmRequest, limitTokens: number): readonly LlmMessage
   const tokensOf = (messages: readonly LlmMessage[]): number => estimateTokens({ ...request, messages, tools: [], attachments: [] })
   const messages = request.messages.map(withoutBound)
   let tokens = tokensOf(messages)
-  const first = messages.findIndex(({ role }) => role !== "system")
+  let first = 0
+  while (messages[first]?.role === "system") first += 1
   for (const { kinds, characters } of STEPS) {
-    for (let index = Math.max(0, first); index < messages.length && tokens > limitTokens; index += 1) {
+    for (let index = first; index < messages.length && tokens > limitTokens; index += 1) {
       const message = messages[index] as LlmMessage
       const cut: LlmMessage = { ...message, blocks: message.blocks.map((block) => (kinds.has(block.type) ? cutBlock(block, characters) : block)) }
       tokens += tokensOf([cut]) - tokensOf([message])

@@ -11,8 +11,7 @@ export function messageTokens(message: Message): number {
   let tokens = measured.get(message)
   if (tokens === undefined) {
     const attachments: AttachmentRef[] = []
-    for (const part of message.parts)
-      if ((part.type === "image" || part.type === "file") && part.attachment !== undefined) attachments.push(part.attachment)
+    for (const part of message.parts) if ("attachment" in part && part.attachment !== undefined) attachments.push(part.attachment)
     tokens = estimateTokens({ ...NOTHING, messages: [{ role: "user", blocks: message.parts.flatMap(blocksOf) }], attachments })
     measured.set(message, tokens)
   }

@@ -5,7 +5,7 @@ import { quoted } from "../../text.ts"
 import type { TurnStart } from "../../wire/config.ts"
 import type { Done } from "../../wire/effect.ts"
 import type { TurnEvent } from "../../wire/event.ts"
-import type { JournalHeader, JournalParent } from "../../wire/journal.ts"
+import type { ChildGrant, JournalHeader, JournalParent } from "../../wire/journal.ts"
 import { type ChildPlace, type EffectContext, type Host, type RunLoop, type Suspended, ToolError } from "../host.ts"
 import { noteRunningChild } from "../journal/running-children.ts"
 import { JournalStoreError } from "../journal/store.ts"
@@ -158,10 +158,11 @@ async function resume(journal: TurnJournal, config: TurnConfig, { parent }: Chil
 
 /** Grants the child its tokens, and records both with the beginning of its turn. */
 function begin(journal: TurnJournal, { place, config, start }: ChildTurn, { budget, maxOpen }: ChildRunOptions): Promise<Begun> {
-  if (budget?.total === undefined && place.left?.() === undefined && maxOpen === undefined) return beginWith(budget?.tokens)
+  const granted = place.grants?.of(place.parent.effectId).find((grant) => isOf(grant, place.parent))
+  // What an earlier process granted stays, also if nothing limits it any more.
+  if (granted === undefined && budget?.total === undefined && place.left?.() === undefined && maxOpen === undefined) return beginWith(budget?.tokens)
   return oneByOne(place, async () => {
-    const granted = place.grants?.of(place.parent.effectId).find((grant) => isOf(grant, place.parent))
-    if (granted !== undefined) return beginWith(granted.lease)
+    if (granted !== undefined) return beginGranted(granted)
     const siblings = await siblingsOf(place)
     if (maxOpen !== undefined && siblings.open >= maxOpen) {
       const message = `The subagent was not started: ${siblings.open} of at most ${maxOpen} run already. Wait for their results.`
@@ -173,13 +174,23 @@ function begin(journal: TurnJournal, { place, config, start }: ChildTurn, { budg
         "The subagent was not started: the token budget of this turn's subagents, of the turn itself or of its goal, is used up, or reserved for those that run."
       throw new ToolError(childFailure("resource_limit", "child_budget", message))
     }
-    if (lease !== undefined) {
-      const { effectId, callId, name } = place.parent
-      // In the journal of the parent, and before the child begins: a process from which the parent was taken could not know what the next one gives away.
-      await place.grants?.add({ effectId, callId, ...(name !== undefined && { name }), lease })
-    }
-    return beginWith(lease)
+    if (lease === undefined) return beginWith(undefined)
+    const { effectId, callId, name } = place.parent
+    const grant = { effectId, callId, ...(name !== undefined && { name }), lease }
+    // In the journal of the parent, and before the child begins: a process from which the parent was taken could not know what the next one gives away.
+    await place.grants?.add(grant)
+    return beginGranted(grant)
   })
+
+  async function beginGranted(grant: ChildGrant): Promise<Begun> {
+    try {
+      return await beginWith(grant.lease)
+    } catch (error) {
+      // Nothing of it was written, so its call fails. The tokens are free for the others.
+      if (!(error instanceof JournalStoreError)) place.grants?.drop(grant)
+      throw error
+    }
+  }
 
   async function beginWith(lease: number | undefined): Promise<Begun> {
     const parent = { ...place.parent, ...(lease !== undefined && { lease }) }

@@ -155,15 +155,24 @@ export class TurnJournal implements TurnLog {
   get children(): TurnChildren {
     const { depth = 0, lease } = this.parent ?? {}
     const grants: ChildGrants = {
-      of: (effectId) => [...this.#grants.keys()].filter((grant) => grant.effectId === effectId),
+      of: (effectId) => [...this.#grants.keys()].filter((grant) => grant.effectId === effectId && !this.#hasResult(grant)),
       add: async (grant) => {
         const at = this.#now()
         const written = this.#append(this.#recording().childGranted(grant, at))
         this.#grants.set(grant, { number: this.#records, record: { type: "child_granted", ...grant, at }, fingerprint: undefined, end: 0 })
         await written
       },
+      drop: (grant) => {
+        this.#grants.delete(grant)
+      },
     }
     return { ...this.#place, depth, grants, ...(lease !== undefined && { lease }) }
+  }
+
+  /** Whether the call of a child has its result. A child that has begun counts by its own journal then; one that could not begin has no tokens. */
+  #hasResult({ effectId, callId }: ChildGrant): boolean {
+    const state = this.#machine?.turn.position.state
+    return state?.type === "waiting_tools" && state.outstanding.id === effectId && state.results.some((result) => result?.callId === callId)
   }
 
   /** The call that this turn runs for, as in its header; `undefined`: it is not the child of another turn. */

@@ -37,8 +37,11 @@ export class LeftCalls {
       timer = setTimeout(resolve, timerMs(this.#graceMs))
     })
     const ended = Promise.all(calls.map((call) => this.#end(effect.id, call, answers)))
-    await Promise.race([ended, grace])
-    clearTimeout(timer)
+    try {
+      await Promise.race([ended, grace])
+    } finally {
+      clearTimeout(timer)
+    }
     return answers.splice(0)
   }
 

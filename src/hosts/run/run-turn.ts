@@ -36,7 +36,7 @@ import { watchRun } from "./wake-run.ts"
  * or `pause` the run may resolve with {@link Suspended} before the end of its turn; run the turn again, in any process, to continue.
  *
  * Do not run a machine twice at the same time. Stop it with `options.signal`: a `machine.cancel()` from elsewhere is noticed only when the
- * running executor has ended, or with `wakeRun`.
+ * running executor has ended, or with `wakeRun`; work that is just about to begin still begins.
  * @throws {RunError} `once_without_log`: a tool or code with `effects: "once"`, and no `journal`. Nothing was performed.
  *   `approval_without_driver`: a tool asks before its calls run, and the driver cannot hold calls. Nothing was performed, or only what ran before
  *   such a tool was added.

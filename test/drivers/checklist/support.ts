@@ -13,6 +13,8 @@ import type { LlmComplete } from "../../../src/schemas/response.ts"
 
 export const CONFIG: JudgeConfig = { model: "judge", validation: judgeValidation }
 export const AT = 1_700_000_000_000
+/** Code that mutation testing has changed is many times slower, and says nothing about how long a text takes. */
+export const IS_SLOWED: boolean = process.env["MUTATION_TESTS"] !== undefined
 
 /** A reply of the judge's model: a text, a call, or a failure. */
 export type Reply = string | { readonly tool: string; readonly args: unknown } | ({ readonly fails: string } & Partial<LlmFailure>)

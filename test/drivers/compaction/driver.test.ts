@@ -162,6 +162,7 @@ describe("a failed compaction", () => {
     ["nothing", says(4, " "), "empty_answer"],
     ["a failure", fails(4), "call_failed"],
     ["an answer that was cut off", says(4, "Summ", { terminalReason: "output_limit" }), "cut_off"],
+    ["an answer for which the window has no room", says(4, "Summ", { terminalReason: "context_overflow" }), "overflow"],
     ["an answer that is too long", says(4, long(900)), "summary_too_long"],
   ])("%s: the context stays, and the iteration continues", (_what, response, problem) => {
     const { machine } = afterBatch(900)
@@ -342,6 +343,7 @@ describe("a cancelled compaction", () => {
     expect(machine.outcome).toMatchObject({ stop: { type: "cancelled" } })
     expect(machine.messages).toEqual(before)
     expect(recordsOf(machine.history)).toEqual([])
+    expect(failuresOf(machine.history)).toEqual([])
   })
 })
 
@@ -378,13 +380,37 @@ describe("a delivered summary", () => {
     ["an unknown end", { through: "other" }],
     ["an end within a batch", {}],
     ["no summary", { summary: "" }],
+    ["a summary that is not a text", { summary: 7 }],
+    ["a summary that is a list", { summary: ["From outside."] }],
     ["a base of another shape", { base: 7 }],
+    ["no base", { base: null }],
+    ["a base without an id, past the end", { base: { count: 9 } }],
+    ["a count that is not a number", { base: { messageId: "m_0_tools_2", count: "3" } }],
   ])("is not used with %s, and a record says so", (what, change) => {
     const machine = atCheckpoint()
     const through = what === "an end within a batch" ? { through: machine.messages[1]?.id } : change
     const { request } = callIn(respond(machine, delivers(3, { events: [deliveredTo(machine, through) as never] })))
     expect(request.messages.length).toBe(3)
     expect(failuresOf(machine.history)).toEqual([expect.objectContaining({ reason: "delivered", problem: "base_mismatch" })])
+  })
+
+  test("has a base that is known by its id", () => expect(atCheckpoint().messages[2]?.id).toBe("m_0_tools_2"))
+
+  test("is not used if it ends after its base, or saves too little", () => {
+    const machine = atCheckpoint()
+    const [first, second] = machine.messages
+    const events = [
+      deliveredTo(machine, { base: { messageId: second?.id, count: 2 } }),
+      deliveredTo(machine, { through: first?.id }),
+      deliveredTo(machine, { base: { messageId: first?.id, count: 1 }, through: first?.id }),
+    ]
+    respond(machine, delivers(3, { events: events as never }))
+    expect(recordsOf(machine.history)).toEqual([])
+    expect(failuresOf(machine.history).map(({ reason, problem }) => [reason, problem])).toEqual([
+      ["delivered", "base_mismatch"],
+      ["delivered", "too_little_gain"],
+      ["delivered", "too_little_gain"],
+    ])
   })
 
   test("is not used after a compaction that it does not know", () => {

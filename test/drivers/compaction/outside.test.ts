@@ -74,6 +74,9 @@ describe("summarizeThrough", () => {
     respond(machine, callsTools(13, ["d"]))
     respond(machine, results(14, completed("d", long(3_000))))
     const second = summarizeThrough(machine, { keepTailTokens: 0 })
+    // What the first one replaced is not summarized alone.
+    expect(summarizeThrough(machine, { through: first?.through ?? "" })).toBeUndefined()
+    expect(summarizeThrough(machine, { through: "u1" })).toBeUndefined()
     const { llmCall, calls } = answering("Second summary.")
     const cheap = new TurnMachine(
       { driver: chatDriver(), projector: viewProjector(chatProjector), model: "cheap" },
@@ -158,6 +161,26 @@ describe("a summary that is delivered late", () => {
     respond(machine, delivers(id + 5, { events: [event as never] }))
     expect(recordsOf(machine.history).length).toBe(1)
     expect(failuresOf(machine.history)).toEqual([expect.objectContaining({ problem: "base_mismatch" })])
+  })
+
+  test("may summarize the tail of a compaction that was made of the same messages", () => {
+    const machine = started(compactingConfig({ keepTailTokens: 1_000, minGain: 0 }, { maxContextTokens: 10_000 }))
+    pollAll(machine)
+    respond(machine, callsTools(1, ["c0"]))
+    respond(machine, results(2, completed("c0", long(8_000))))
+    respond(machine, delivers(3))
+    respond(machine, says(4, ""))
+    respond(machine, delivers(5))
+    respond(machine, callsTools(6, ["c1"]))
+    respond(machine, results(7, completed("c1", long(500))))
+    respond(machine, delivers(8))
+    respond(machine, says(9, "Foreground."))
+    expect(recordsOf(machine.history)).toEqual([
+      expect.objectContaining({ base: expect.objectContaining({ count: 5 }), through: machine.messages[2]?.id }),
+    ])
+    const summary = summarizeThrough(machine, { keepTailTokens: 0 })
+    respond(machine, delivers(10, { events: [summary?.delivery("All.") as never] }))
+    expect(recordsOf(machine.history).at(-1)).toMatchObject({ reason: "delivered", summary: "All.", through: machine.messages[4]?.id })
   })
 
   test("and twice in one delivery applies once", () => {

@@ -42,6 +42,25 @@ function grantsOf(records: readonly JournalRecord[]): object {
   return Object.fromEntries(records.flatMap((record) => (record.type === "child_granted" ? [[record.callId, record.lease]] : [])))
 }
 
+type Fails = (name: string, text: string) => Promise<boolean>
+
+/** A store that is not available for some journals, or some of their records. */
+function failing(inner: JournalStore, opening: Fails, writing: Fails = async () => false): JournalStore {
+  const gone = () => new JournalStoreError("unavailable", "The store is gone.")
+  return {
+    ...inner,
+    open: async (name, options) => {
+      if (await opening(name, "")) throw gone()
+      const stored = await inner.open(name, options)
+      const append = async (text: string): Promise<void> => {
+        if (await writing(name, text)) throw gone()
+        return stored.append(text)
+      }
+      return { read: () => stored.read(), append, replace: (text) => stored.replace(text), close: () => stored.close() }
+    },
+  }
+}
+
 /** The parent asks each of the tasks at once, then ends. A child answers at once. */
 const asking =
   (...calls: readonly string[]): Host["llmCall"] =>
@@ -236,6 +255,49 @@ describe("budgets", () => {
     const next = family(store, model, { child: { budget: { tokens: 30, total: 50 } }, journal: { compactAboveChars: 1, snapshotEveryRecords: 1 } })
     await next.run("t", turn)
     expect(seen.at(-1)).toEqual({ compacted: true, c1: 30, c2: 20 })
+  })
+
+  const startOfGood = ({ task }: { readonly task: string }) => ({ messages: task === "bad" ? [{ id: 1 } as never] : [userMessage(task)] })
+  const ofAll = { start: startOfGood, maxOpen: 1, budget: { tokens: 50, total: 50 } }
+
+  test("a child that cannot begin leaves its tokens and its place to the others", async () => {
+    const store = memoryJournalStore()
+    const { run, turn } = family(store, asking("sub:c1:bad", "sub:c2:good"), { child: ofAll })
+    expect(resultsOf(await run("t", turn))).toEqual([expect.stringContaining("could not run"), "did good"])
+    expect(grantsOf(await recordsOf(store))).toEqual({ c1: 50, c2: 50 })
+  })
+
+  test("a child that could not begin leaves them also to those that begin after a crash", async () => {
+    const inner = memoryJournalStore()
+    const opened = new Set<string>()
+    let isBroken = true
+    const hasResult = async () => (await recordsOf(inner)).some(({ type }) => type === "tool_results")
+    const store = failing(inner, async (name) => {
+      if (!isBroken || !name.includes(".child-") || opened.add(name).size < 2) return false
+      while (!(await hasResult())) await new Promise((resolve) => setTimeout(resolve, 1))
+      return true
+    })
+    const { run, turn } = family(store, asking("sub:c1:bad", "sub:c2:good"), { child: ofAll })
+    await expect(run("t", turn)).rejects.toMatchObject({ code: "unavailable" })
+    expect(grantsOf(await recordsOf(inner))).toEqual({ c1: 50 })
+    isBroken = false
+    expect(resultsOf(await run("t", turn))).toEqual([expect.stringContaining("could not run"), "did good"])
+  })
+
+  test("what an earlier process granted stays, also if nothing limits it any more", async () => {
+    let isBroken = true
+    const store = failing(
+      memoryJournalStore(),
+      async () => false,
+      async (name) => isBroken && name.includes(".child-"),
+    )
+    const first = family(store, asking("sub:c1:a"), { child: { budget: { tokens: 30, total: 50 } } })
+    await expect(first.run("t", first.turn)).rejects.toMatchObject({ code: "unavailable" })
+    isBroken = false
+    const next = family(store, asking("sub:c1:a"))
+    await next.run("t", next.turn)
+    expect(grantsOf(await recordsOf(store))).toEqual({ c1: 30 })
+    expect((await turnTree(store, "t"))?.children.map(({ parent }) => parent?.lease)).toEqual([30])
   })
 
   test("a child beyond the capacity is refused, and may be asked for later", async () => {

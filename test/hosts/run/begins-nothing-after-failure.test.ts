@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest"
+import { describe, expect, test, vi } from "vitest"
 import type { Host } from "../../../src/hosts/host.ts"
 import { memoryJournalStore } from "../../../src/hosts/journal/memory.ts"
 import { TurnJournal } from "../../../src/hosts/journal/turn-journal.ts"
@@ -31,6 +31,26 @@ describe("after an error that ends the run", () => {
     await expect(runTurn(newTurn(), host, { isFatal, toolConcurrency: 1 })).rejects.toBe(crash)
     await nextTask()
     expect(began).toEqual(["c1"])
+  })
+
+  test("a cancellation that ends so leaves no timer behind", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] })
+    try {
+      const cancel = async (): Promise<never> => {
+        throw crash
+      }
+      const host: Host = { llmCall: neverCalled, tools: { effects: () => "none", call: neverCalled, cancel } }
+      const turn = newTurn()
+      const stopped = runTurn(turn, {
+        llmCall: script(calls(["c1", "a"])),
+        save: () => turn.outstanding?.type === "tool_calls" && Promise.reject(crash),
+      } as never)
+      await expect(stopped).rejects.toBe(crash)
+      await expect(runTurn(turn, host, { isFatal, signal: AbortSignal.abort() })).rejects.toBe(crash)
+      expect(vi.getTimerCount()).toBe(0)
+    } finally {
+      vi.useRealTimers()
+    }
   })
 
   test("nor does one whose place is freed by a call that ends at the same time", async () => {
