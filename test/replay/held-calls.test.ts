@@ -159,7 +159,7 @@ test("a decision by which the driver also released a call that nobody named is s
   expect(resume(journal, config).outstanding).toMatchObject({ calls: [{ callId: "p1" }, { callId: "l1" }, { callId: "p2" }] })
 })
 
-const releaseAll: ProtocolDriver["onToolDecisions"] = (_context, { held }) => [
+const releaseAll: NonNullable<ProtocolDriver["onToolDecisions"]> = (_context, { held }) => [
   { type: "release_calls", requestIds: held.map(({ requestId }) => requestId) },
 ]
 
