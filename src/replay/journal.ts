@@ -345,10 +345,11 @@ export function* journalLines({ header, entries }: Pick<Journal, "header" | "ent
 
 /** Whether a text is an unfinished first line of that format. Such a journal has no records, so it may be started again. */
 export function isUnfinishedHeader(text: string, format: string = FORMAT): boolean {
+  if (text.includes("\n")) return false
+  const [, rest] = /^\["[0-9a-f]{0,8}(.*)$/s.exec(text) ?? []
+  if (rest === undefined) return '["'.startsWith(text)
   const beginning = `",{"type":"header","format":"${format}"`
-  const [, rest] = /^\[?"?[0-9a-f]{0,8}(.*)$/s.exec(text) ?? []
-  if (rest === undefined || text.includes("\n")) return false
-  return rest === "" ? '["'.startsWith(text) || text.startsWith('["') : beginning.startsWith(rest) || rest.startsWith(beginning)
+  return beginning.startsWith(rest) || rest.startsWith(beginning)
 }
 
 /** What the header of a text of records must be, and how each record is checked. */
@@ -458,7 +459,8 @@ export function compactedJournal({ header, entries }: Pick<Journal, "header" | "
       ((entry.record.type === "call_started" || entry.record.type === "child_granted") && isOutstanding(snapshot.record, entry.record.effectId)),
   )
   const dropped = snapshot.number - kept.length - 2
-  const { driver, config } = lastSection({ header, entries: entries.slice(0, last + 1) })
+  // A section begins with a snapshot, so none begins after the last one.
+  const { driver, config } = lastSection({ header, entries })
   return { header: { ...header, driver, config, ...(dropped > 0 && { dropped }) }, entries: [...kept, ...entries.slice(last)] }
 }
 

@@ -120,11 +120,50 @@ describe("a journal whose records are parsed when they are read", () => {
   })
 
   test("is parsed on the way where much follows the last snapshot", () => {
+    // So much is nowhere between two snapshots, but all of it is much more.
+    const between = readJournal(WHOLE).entries.flatMap(({ record, end }) => (record.type === "snapshot" ? [end] : []))
+    const most = Math.max(...between.map((end, index) => end - (between[index - 1] ?? 0)))
+    const kept = readDeferring(WHOLE, most).entries
+    expect(kept.slice(0, kept.map(recordType).lastIndexOf("snapshot")).filter((entry) => !isDeferred(entry))).toEqual([])
     const { entries } = readDeferring(WHOLE, 500)
     const last = entries.map(recordType).lastIndexOf("snapshot")
     expect(entries.slice(0, last).filter(isDeferred)).not.toHaveLength(0)
     expect(entries.slice(0, last).filter((entry) => !isDeferred(entry))).not.toHaveLength(0)
     expect(entries.slice(last).filter(isDeferred)).toEqual([])
+  })
+
+  test("has parsed the results after a call that continued outside, also before the last snapshot", () => {
+    const { header, entries } = readJournal(WHOLE)
+    const snapshot = entries.find(({ record }) => record.type === "snapshot")?.record as JournalRecord
+    const results: JournalRecord = { type: "tool_results", id: 2, results: [] }
+    const pending: JournalRecord = { type: "tool_pending", id: 2, callId: "c0", token: "job-1" }
+    const asked: JournalRecord = { type: "checkpoint_delivery", id: 3, delivery: {} }
+    const writer = new JournalWriter()
+    const reader = new JournalReader(undefined, undefined, { defersRecords: true })
+    for (const record of [header, results, pending, results, asked, snapshot]) reader.push(writer.line(record))
+    expect(reader.end().entries.map((entry) => `${isDeferred(entry) ? "text" : "read"}: ${recordType(entry)}`)).toEqual([
+      "text: tool_results",
+      "read: tool_pending",
+      "read: tool_results",
+      "text: checkpoint_delivery",
+      "read: snapshot",
+    ])
+  })
+
+  test("of an older version has all records migrated", () => {
+    // As if the first version had written a delivery of nothing as "none".
+    const { header, entries } = readJournal(WHOLE)
+    const writer = new JournalWriter<object>()
+    const snapshots = new SnapshotLines()
+    let old = writer.line({ ...header, version: 1 })
+    for (const { record, fingerprint } of entries) {
+      old += writer.line(record.type === "checkpoint_delivery" ? { ...record, delivery: "none" } : snapshots.short(record), fingerprint)
+      snapshots.note(record)
+    }
+    const migrations = { 1: (record: Record<string, unknown>) => (record["delivery"] === "none" ? { ...record, delivery: {} } : record) }
+    const reader = new JournalReader(journalLineValidation, migrations, { defersRecords: true })
+    reader.push(old)
+    expect(reader.end().entries.map(({ record }) => record)).toEqual(entries.map(({ record }) => record))
   })
 
   test("has parsed everything where there is no snapshot", () => {
@@ -157,6 +196,7 @@ describe("a journal whose records are parsed when they are read", () => {
       `${record},"0123456789abcdef" `,
       ` ${record}`,
       '{"id":1,"type":"llm_complete"}',
+      '{"kind":"llm_complete","id":1}',
       '{"type":"llm_completed","id":1}',
       '{"type":"opened"}',
       "null",

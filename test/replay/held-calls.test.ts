@@ -1,5 +1,6 @@
 import { expect, test } from "vitest"
 import type { TurnConfig } from "../../src/machine/config.ts"
+import type { ProtocolDriver } from "../../src/machine/driver.ts"
 import { compareJournals } from "../../src/replay/compare.ts"
 import { fork } from "../../src/replay/fork.ts"
 import { compacted, type Journal, readJournal } from "../../src/replay/journal.ts"
@@ -146,6 +147,37 @@ test("a decision that reached other calls is stored with what it reached", () =>
       },
     },
   })
+})
+
+test("a decision by which the driver also released a call that nobody named is stored with that call", () => {
+  const config = heldConfig(HOLD_PAY)
+  const driver = { ...config.driver, onToolDecisions: releaseAll }
+  const { text } = record({ ...config, driver }, ([p1]) => [decision(p1)])
+  const journal = readJournal(text)
+  expect(journal.entries.map(({ record: { type } }) => type)).toEqual(["llm_complete", "snapshot", "tool_decisions", "snapshot"])
+  // A driver that releases only what is named does not take the other call back.
+  expect(resume(journal, config).outstanding).toMatchObject({ calls: [{ callId: "p1" }, { callId: "l1" }, { callId: "p2" }] })
+})
+
+const releaseAll: NonNullable<ProtocolDriver["onToolDecisions"]> = (_context, { held }) => [
+  { type: "release_calls", requestIds: held.map(({ requestId }) => requestId) },
+]
+
+test("after a resume, a snapshot is due only if the records do not say what decisions led to", () => {
+  const config = heldConfig(HOLD_PAY)
+  const after = (verdict: object, dropped: number): string[] => {
+    const journal = readJournal(record(config, ([p1]) => [decision(p1, verdict)]).text)
+    const cut = { ...journal, entries: journal.entries.slice(0, journal.entries.length - dropped) }
+    const due = Recorder.resume(cut, NO_SNAPSHOTS).snapshotIfHeld(resume(cut, config))
+    return [cut.entries.at(-1)?.record.type ?? "", due === "" ? "none" : "due"]
+  }
+  const [approved, wide, edited] = [{}, { scope: "turn" }, { decision: "edit", args: { for: "less" } }]
+  expect(after(approved, 0)).toEqual(["tool_decisions", "none"])
+  expect(after(wide, 0)).toEqual(["snapshot", "none"])
+  expect(after(edited, 0)).toEqual(["snapshot", "none"])
+  // The process ended after it had recorded the decision, and before the snapshot.
+  expect(after(wide, 1)).toEqual(["tool_decisions", "due"])
+  expect(after(edited, 1)).toEqual(["tool_decisions", "due"])
 })
 
 test("an approval alone stores no snapshot: a journal grows by what is decided", () => {

@@ -68,6 +68,8 @@ describe("a journal that is read by parts", () => {
     reader.push("\n")
     expect(reader.isUnfinishedHeader).toBe(false)
     expect(reader.length).toBe(end)
+    reader.push(text.slice(end, end + 7))
+    expect(reader.length).toBe(end + 7)
   })
 
   test("is written line by line as it is written at once", () => {
@@ -116,6 +118,29 @@ describe("a record that is too long to be read back", () => {
       if (fits) expect(write()).toBe(whole)
       else expect(write).toThrow(expect.objectContaining({ code: "record_too_long" }))
     }
+  })
+
+  test("is refused before its end was read, and nothing is read after a line that is refused", () => {
+    const seen: boolean[] = []
+    const tooLong = new LineReader((read) => seen.push(read !== undefined), LIMIT)
+    tooLong.push("x".repeat(LIMIT - 1))
+    expect(seen).toEqual([])
+    tooLong.push("x")
+    expect(seen).toEqual([false])
+    tooLong.push(`\n${text}`)
+    expect(seen).toEqual([false])
+
+    const lines = text.split("\n")
+    const read: [boolean, number][] = []
+    const damaged = new LineReader((line, position) => read.push([line !== undefined, position]))
+    damaged.push(`${lines[0]}\n${lines[2]}\n${lines[1]}\n`)
+    damaged.push(`${lines[1]}\n`)
+    const first = `${lines[0]}\n`.length
+    expect(read).toEqual([
+      [true, 0],
+      [false, first],
+    ])
+    expect(damaged.length).toBe(first)
   })
 
   test("is one that is too long for a string, too", () => {

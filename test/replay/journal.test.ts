@@ -1,11 +1,22 @@
 import { describe, expect, test } from "vitest"
 import { journalValidation } from "../../src/checks/records.ts"
 import { JournalError } from "../../src/errors.ts"
-import { compacted, type Journal, type JournalMigrations, JournalWriter, journalLines, readJournal } from "../../src/replay/journal.ts"
+import {
+  compacted,
+  compactedJournal,
+  isUnfinishedHeader,
+  type Journal,
+  type JournalMigrations,
+  JournalWriter,
+  journalLines,
+  readJournal,
+} from "../../src/replay/journal.ts"
 import { Recorder } from "../../src/replay/recorder.ts"
 import { SnapshotLines } from "../../src/replay/snapshot-lines.ts"
 import type { JournalRecord } from "../../src/schemas/journal.ts"
-import { CONFIG, recordTurn } from "./support.ts"
+import { TurnMachine } from "../../src/validated-turn-machine.ts"
+import type { AnswerableEffect } from "../../src/wire/effect.ts"
+import { answerOf, CONFIG, recordTurn, START } from "./support.ts"
 
 const { text } = recordTurn(2, { snapshotEveryRecords: 4 })
 const lines = text.split("\n").slice(0, -1)
@@ -44,6 +55,93 @@ test("a writer continues a journal at its end", () => {
   const writer = new JournalWriter(readJournal(half))
   const record = { type: "end", outcome: { type: "stopped", stop: { type: "cancelled" } } } as const
   expect(readJournal(half + writer.line(record)).entries.at(-1)?.record).toEqual(record)
+})
+
+test("a writer counts on from the journal that it continues", () => {
+  const tooLong = { type: "call_started", effectId: 2, callId: "x".repeat(100) } as const
+  const [header, four] = [1, 4].map((count) => readJournal(`${lines.slice(0, count).join("\n")}\n`)) as [Journal, Journal]
+  for (const [journal, next] of [
+    [header, 2],
+    [four, 5],
+    [{ checksum: "00000000" }, 2],
+    [{ checksum: "00000000", lastNumber: 7 }, 8],
+  ] as const)
+    expect(() => new JournalWriter(journal, 50).line(tooLong)).toThrow(expect.objectContaining({ code: "record_too_long", record: next }))
+})
+
+test("a record that has no JSON text is no record that is too long", () => {
+  const circular: { type: "end"; outcome?: object } = { type: "end" }
+  circular.outcome = circular
+  expect(() => new JournalWriter<object>().line(circular)).toThrow(TypeError)
+  expect(() => new JournalWriter<object>().line({ type: "end", outcome: 1n })).toThrow(TypeError)
+  let deep: object = {}
+  for (let depth = 0; depth < 200_000; depth += 1) deep = { deep }
+  expect(() => new JournalWriter<object>().line(deep)).toThrow(RangeError)
+})
+
+test("a compacted journal keeps what is known of the calls that its snapshot waits for, and of no others", () => {
+  const machine = new TurnMachine(CONFIG, START)
+  const { recorder, line } = Recorder.begin(CONFIG, START, "turn-1")
+  let written = line + recorder.traced("00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b0-01")
+  const startCall = (effectId: number, callId: string): void => {
+    written += recorder.callStarted(effectId, callId) + recorder.childGranted({ effectId, callId, lease: 100 * effectId })
+  }
+  for (let batches = 0; batches < 2; ) {
+    while (machine.poll() !== undefined);
+    const effect = machine.outstanding as AnswerableEffect
+    if (effect.type === "tool_calls") {
+      batches += 1
+      written += recorder.traced(`00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b${batches}-01`)
+      startCall(effect.id, `c${batches - 1}`)
+      if (batches === 2) break
+    }
+    const answer = answerOf(effect, machine.iteration, 2)
+    written += recorder.response(machine, answer)
+    machine.handle(answer)
+  }
+  // 1 header, 2 a span, 3 the model, 4-6 the first batch begins, 7 it ends, 8 nothing is delivered, 9 the model, 10-12 the second batch begins.
+  written += recorder.snapshot(machine)
+  startCall(5, "c1")
+  const { header, entries } = readJournal(written, journalValidation)
+  expect(entries.map(({ number, record }) => `${number} ${record.type}`).slice(7)).toEqual([
+    "9 llm_complete",
+    "10 traced",
+    "11 call_started",
+    "12 child_granted",
+    "13 snapshot",
+    "14 call_started",
+    "15 child_granted",
+  ])
+  const kept = readJournal(compacted({ header, entries } as Journal), journalValidation)
+  // Of the 11 records between the header and the snapshot, 3 were kept: the last span, and the call and the child that are not answered.
+  expect(kept.header.dropped).toBe(8)
+  expect(kept.entries.map(({ record }) => record)).toEqual(entries.slice(8).map(({ record }) => record))
+  expect(kept.entries.map(({ number }) => number)).toEqual([10, 11, 12, 13, 14, 15])
+
+  // A model's call is outstanding: the calls of the batches before are over.
+  const asking = recordTurn(1, { snapshotEveryRecords: 3 }).text
+  const over = readJournal(asking)
+  const at = over.entries.findIndex(({ record }) => record.type === "snapshot")
+  const started = { number: 4, record: { type: "call_started", effectId: 2, callId: "c0" }, fingerprint: undefined, end: 0 } as const
+  const more = [...over.entries.slice(0, at), started, ...over.entries.slice(at)]
+  expect(compacted({ ...over, entries: more })).not.toContain("call_started")
+})
+
+test("a journal is compacted to the configuration that its last snapshot was made under, and without one not at all", () => {
+  const journal = readJournal(text)
+  const [last] = journal.entries.flatMap(({ record }, index) => (record.type === "snapshot" ? [index] : [])).slice(-1) as [number]
+  const driver = { name: "chat", version: 2 }
+  const record: JournalRecord = { type: "reconfigured", driver, config: { model: "other" } as never }
+  const changed = { number: 0, record, fingerprint: undefined, end: 0 }
+  const [before, after] = [last, last + 1].map((at) => compactedJournal({ ...journal, entries: journal.entries.toSpliced(at, 0, changed) }).header)
+  expect(before).toMatchObject({ driver, config: { model: "other" } })
+  expect(after).toMatchObject({ driver: journal.header.driver, config: journal.header.config })
+
+  const without = { ...journal, entries: journal.entries.slice(0, 3) }
+  expect(compacted(without)).toBe(`${lines.slice(0, 4).join("\n")}\n`)
+  // Nothing is between the header and the snapshot.
+  const snapshot = { ...journal.entries[last], number: 2 } as (typeof journal.entries)[number]
+  expect(compactedJournal({ ...journal, entries: [snapshot] })).toEqual({ header: journal.header, entries: [snapshot] })
 })
 
 const small = recordTurn(1, { snapshotEveryRecords: 3 }).text
@@ -142,12 +240,46 @@ test("records of another journal do not follow this one's header", () => {
   expect(failureOf([lines[0], ...other.slice(1)].join("\n"))).toMatchObject({ code: "damaged_record", record: 2 })
 })
 
+const HEADER = '{"type":"header","format":"turn-machine/journal","version":2}'
 test.each([
-  ["nothing at all", ""],
-  ["some other text", "hello\nworld\n"],
-  ["JSON lines of another kind", '{"a":1}\n'],
-])("%s is not a journal, or a damaged one", (_what, other) => {
-  expect(["not_a_journal", "damaged_record"]).toContain(failureOf(other).code)
+  ["nothing at all", "", "not_a_journal"],
+  ["some other text", "hello\nworld\n", "not_a_journal"],
+  ["JSON lines of another kind", '{"a":1}\n', "not_a_journal"],
+  ["a header with another checksum", `["00000000",${HEADER}]\n`, "damaged_record"],
+  ["a header without its end", `["00000000",${HEADER.slice(0, 20)}\n`, "damaged_record"],
+  ["another record with another checksum", '["00000000",{"type":"opened"}]\n', "damaged_record"],
+  ["another record with the keys of a header", '["00000000",{"type":"opened","format":"turn-machine/journal","version":1}]\n', "damaged_record"],
+  ["a header of another format and version with another checksum", '["00000000",{"type":"header","format":"log","version":1}]\n', "damaged_record"],
+  ["nothing but null with another checksum", '["00000000",null]\n', "damaged_record"],
+])("%s is not a journal, or a damaged one", (_what, other, code) => {
+  expect(failureOf(other)).toMatchObject({ code, record: 1, intactLength: 0 })
+})
+
+test("only a text that a torn first line can have may be started again: any other is kept", () => {
+  const line = `["0a1b2c3d",${HEADER}]`
+  for (let length = 0; length <= line.length; length += 1) expect(isUnfinishedHeader(line.slice(0, length)), line.slice(0, length)).toBe(true)
+  const log = line.replace("turn-machine/journal", "turn-machine/thread")
+  expect(isUnfinishedHeader(log, "turn-machine/thread")).toBe(true)
+  for (const other of [
+    log,
+    `${line}\n`,
+    `${line}\n["0a1b2c3d",{"type":"op`,
+    "\n",
+    "hello",
+    "{",
+    "[1",
+    '"',
+    '"0a1b2c3d',
+    "0a1b2c3d",
+    line.slice(1),
+    line.slice(2),
+    ` ${line}`,
+    '["0a1b2c3dd',
+    '["hello',
+    '["0a1b2c3d",{"type":"opened"',
+    '["0a1b2c3d",["type"',
+  ])
+    expect(isUnfinishedHeader(other), other).toBe(false)
 })
 
 test("a journal of another version is refused as unsupported, another format as not a journal", () => {
