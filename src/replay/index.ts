@@ -10,8 +10,10 @@ export {
 } from "../errors.ts"
 export { canonicalJson } from "../json.ts"
 export type {
+  ChildGrant,
   JournalBase,
   JournalCallStarted,
+  JournalChildGranted,
   JournalEffect,
   JournalEnd,
   JournalHeader,
