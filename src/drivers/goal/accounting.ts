@@ -58,8 +58,7 @@ export function chargeChild(step: GoalStep, goal: Goal, { tokens, costMicros }: 
 /** Usage may reach a budget. After that, the reason follows the figures, so that it shows by how much the budget was crossed. */
 function limitedByBudget(before: Goal, spent: Goal, policy: FullGoalPolicy): Goal {
   const status = nextStatus(spent.status, "usage", budgetReached(spent, policy))
-  if (status === "refused") return spent
-  const showsFigures = before.status === "budget_limited" && before.reason === budgetReason(before, policy)
+  const showsFigures = before.reason === budgetReason(before, policy)
   return status === before.status && !showsFigures ? spent : withStatus(spent, status, budgetReason(spent, policy))
 }
 

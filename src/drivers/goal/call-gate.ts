@@ -29,7 +29,6 @@ const LEAST_ANSWER_TOKENS = 256
 
 /** Returns the actions with each model call as the budget allows it. */
 export function gateCalls(goal: GoalWriter, actions: readonly DriverAction[], gate: CallGate): readonly DriverAction[] {
-  if (!actions.some(({ type }) => type === "start_llm")) return actions
   return actions.flatMap((action) => (action.type === "start_llm" ? gateCall(goal, action, gate) : [action]))
 }
 
@@ -39,12 +38,11 @@ function gateCall(goal: GoalWriter, call: StartLlm, gate: CallGate): readonly Dr
 
 /** Ends the turn if it reached a budget and made all the calls that it may still make. */
 function endAfterBudget(goal: GoalWriter, { purpose }: StartLlm, { context, policy, turnId, at }: CallGate): readonly DriverAction[] | undefined {
-  const { state } = goal
   // A turn may reach a budget without a tool that ended since.
   const left = tokensLeft(goal, policy)
   if (left !== undefined && left <= 0 && isDurable(policy)) goal.apply({ type: "tool_finished", at, turnId, callId: "", toolName: "" })
   const { callsAfterBudget: calls } = goal
-  if (calls === undefined || state.turn?.turnId !== turnId) return undefined
+  if (calls === undefined) return undefined
   const { maxCallsAfterBudget: most, hardBudget } = policy
   if (!hardBudget && (most === 0 || calls < most)) {
     // A side call, such as a compaction, does not take the place of an answer.
@@ -88,7 +86,7 @@ function endTurn(context: DriverContext, note: string, reason: string): readonly
 /** Adds a message to a call that is expected to exceed the remaining token budget, once for each goal and budget. */
 function warn(writer: GoalWriter, call: StartLlm, { context, policy, estimate }: CallGate): readonly DriverAction[] {
   const { goal } = writer.state
-  const left = estimate === undefined ? undefined : tokensLeft(writer, policy)
+  const left = tokensLeft(writer, policy)
   if (goal === null || left === undefined || estimate === undefined) return [call]
   // The last message of a side call is its instruction. The next call of the turn has the warning.
   if (call.purpose !== undefined) return [call]

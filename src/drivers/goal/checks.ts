@@ -76,7 +76,7 @@ function pass(step: GoalStep, turnId: string): void {
   setChecks(step, { alike: 0, passed: turnId })
   if (goal === null || !claimed) return
   const status = nextStatus(goal.status, "checks_passed", false)
-  if (status !== "refused" && status !== goal.status) write(step, withStatus(goal, status), "checks")
+  if (status !== goal.status) write(step, withStatus(goal, status), "checks")
 }
 
 function fail(step: GoalStep, failing: readonly GoalCheckResult[]): void {

@@ -169,7 +169,6 @@ function newGoal(objective: string, budgets: Partial<Budgets>, { contract, check
 function changeStatus(step: GoalStep, goal: Goal, set: GoalStatus | "budget" | "objective", reason?: string): Goal {
   const change: GoalChange = `set_${set}`
   const status = nextStatus(goal.status, change, budgetReached(goal, step.policy))
-  if (status === "refused") return goal
   if (status === "budget_limited" && set !== "budget_limited") {
     // A budget is reached now, or the goal was limited before.
     return set === "active" || goal.status === "active" ? withStatus(goal, status, budgetReason(goal, step.policy)) : goal

@@ -54,7 +54,7 @@ export interface GoalDriverOptions {
  */
 export function goalDriver(inner: ProtocolDriver, options: GoalDriverOptions): ProtocolDriver {
   checkDriver(inner)
-  const { turnId, origin = "user", estimate } = options
+  const { turnId, origin, estimate } = options
   const policy = fullPolicy(options.policy ?? {})
   const tools = goalToolsOf(policy)
 

@@ -61,4 +61,12 @@ export {
   nextTurn,
 } from "./thread.ts"
 export { GOAL_TOOLS, isGoalTool } from "./tools.ts"
-export { GOAL_STANDINGS, GOAL_TRANSITIONS, type GoalCell, type GoalChange, type GoalStanding, nextStatus } from "./transitions.ts"
+export {
+  type AllowedGoalChange,
+  GOAL_STANDINGS,
+  GOAL_TRANSITIONS,
+  type GoalCell,
+  type GoalChange,
+  type GoalStanding,
+  nextStatus,
+} from "./transitions.ts"

@@ -77,7 +77,8 @@ export function write(step: GoalStep, goal: Goal, cause: GoalCause, { steer = fa
   step.goal = written
   if (steers) updateMemory(step, { limitTold: true })
   else if (!limited) updateMemory(step, { limitTold: false })
-  if (written.status === "complete") forgetChecks(step)
+  // A complete goal has nothing left to check. If it is activated again, its checks run again.
+  if (written.status === "complete") updateMemory(step, { checks: undefined })
   if (!isCharged(written.status)) stopCharging(step)
   else if (limited && step.turn === null) step.markedAt = null
 
@@ -85,11 +86,6 @@ export function write(step: GoalStep, goal: Goal, cause: GoalCause, { steer = fa
   step.outputs.push({ type: "goal_updated", goal: written, ...(step.turnId !== undefined && { turnId: step.turnId }), cause })
   if (!copied) step.outputs.push(...metricsOf(from, written))
   if (steers) step.outputs.push({ type: "steer", kind: "budget_limit", message: budgetLimitMessage(written, step.policy) })
-}
-
-/** A complete goal has nothing left to check. If it is activated again, its checks run again. */
-function forgetChecks(step: GoalStep): void {
-  if (step.memory.checks !== undefined) updateMemory(step, { checks: undefined })
 }
 
 /** Resets the brakes: user activity means that the goal does not run unattended. An activated goal starts all counts again. */
@@ -108,7 +104,7 @@ export function resetBrakes(step: GoalStep, before: Goal, goal: Goal): void {
     blockedTurns: 0,
     continuationsBefore: goal.continuations,
     earlierContinuations: undefined,
-    ...(checks !== undefined && checks.alike > 0 && { checks: { ...checks, alike: 0 } }),
+    ...(checks !== undefined && { checks: { ...checks, alike: 0 } }),
   })
   if (step.turn !== null) step.turn = { ...step.turn, claimed: false }
 }
@@ -117,8 +113,7 @@ export function resetBrakes(step: GoalStep, before: Goal, goal: Goal): void {
 export function brake(step: GoalStep, reason: string | undefined): void {
   const { goal } = step
   if (reason === undefined || goal?.status !== "active") return
-  const status = nextStatus(goal.status, "brake", false)
-  if (status !== "refused") write(step, withStatus(goal, status, reason), "brake")
+  write(step, withStatus(goal, nextStatus(goal.status, "brake", false), reason), "brake")
 }
 
 /** Stops charging the turn and the time from now on. */

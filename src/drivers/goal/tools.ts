@@ -101,7 +101,7 @@ const ANSWERS: { readonly [Name in GoalToolCalled["toolName"]]: (step: GoalStep,
     if (given.status !== "complete" && given.status !== "blocked") return toolFailure(STATUS_NOT_ALLOWED)
     const early = given.status === "blocked" ? claimBlocked(step) : undefined
     if (early !== undefined) return toolFailure(early)
-    if (given.status === "complete" && step.goal.status !== "complete" && hasChecks(step.goal) && !checksPassed(step)) return claim(step, step.goal)
+    if (given.status === "complete" && step.goal.status !== "complete" && hasChecks(step.goal) && !checksPassed(step)) return claim(step)
     if (given.status === "blocked") dropClaim(step)
     end(step, step.goal, given.status === "complete" ? "complete_goal" : "block_goal")
     return shown(step, given.status === "complete")
@@ -123,9 +123,9 @@ function claimBlocked(step: GoalStep): Problem<GoalToolProblem> | undefined {
 }
 
 /** The model's word that a goal with checks is complete: the goal continues, and its checks decide after the turn. */
-function claim(step: GoalStep, goal: Goal): ToolOutput {
+function claim(step: GoalStep): ToolOutput {
   if (namedTurn(step) !== null) flush(step, { steer: true })
-  if (nextStatus(goal.status, "claim_complete", false) !== "refused") claimComplete(step)
+  claimComplete(step)
   const { goal: now, policy } = step
   return {
     status: "success",
@@ -138,7 +138,6 @@ function end(step: GoalStep, before: Goal, change: "complete_goal" | "block_goal
   if (current) flush(step)
   const goal = step.goal ?? before
   const status = nextStatus(goal.status, change, budgetReached(goal, step.policy))
-  if (status === "refused") return
   // withStatus drops an older reason: here the model stops the goal.
   write(step, status === goal.status ? goal : withStatus(goal, status), "update_goal")
   if (current) stopCharging(step)

@@ -55,7 +55,14 @@ export const GOAL_TRANSITIONS = {
 /** A change of a goal's status: the rows of the table. */
 export type GoalChange = keyof typeof GOAL_TRANSITIONS
 
+/** The changes that no status of a goal refuses. */
+export type AllowedGoalChange = {
+  [Change in GoalChange]: (typeof GOAL_TRANSITIONS)[Change] extends readonly [GoalCell, ...Exclude<GoalCell, "refused">[]] ? Change : never
+}[GoalChange]
+
 /** Returns the status after a change, or `refused`. `budgetReached` refers to the budgets after the change. */
+export function nextStatus(from: GoalStatus, change: AllowedGoalChange, budgetReached: boolean): GoalStatus
+export function nextStatus(from: GoalStanding, change: GoalChange, budgetReached: boolean): GoalStatus | "refused"
 export function nextStatus(from: GoalStanding, change: GoalChange, budgetReached: boolean): GoalStatus | "refused" {
   const cell: GoalCell | undefined = GOAL_TRANSITIONS[change][GOAL_STANDINGS.indexOf(from)]
   if (cell === "in_budget") return budgetReached ? "budget_limited" : "active"

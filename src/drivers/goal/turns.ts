@@ -1,6 +1,6 @@
 import { tokensOf } from "../../machine/limits.ts"
 import { cutMiddle } from "../../text.ts"
-import type { GoalInput, GoalTurn } from "../../wire/goal.ts"
+import type { Goal, GoalInput, GoalTurn } from "../../wire/goal.ts"
 import { chargeChild, flush, startCharging } from "./accounting.ts"
 import { dropClaim, outdateChecks, requireChecks } from "./checks.ts"
 import { capReached, countContinuation } from "./continuation.ts"
@@ -126,13 +126,12 @@ export function turnInterrupted(step: GoalStep, { reason }: InputOf<"turn_interr
   const pauses = step.policy.onInterrupt === "pause"
   if (turn !== null) {
     endTurn(step, turn)
-    resetRepeatedAnswers(step, turn)
+    resetRepeatedAnswers(step)
   } else if (pauses) flush(step)
   if (step.goal?.status !== "active") return
   if (!pauses) return void updateMemory(step, { interrupted: true })
-  const status = nextStatus("active", "interrupt", false)
   const why = reason === undefined ? "Paused by an interrupt" : `Paused: ${short(reason)}`
-  if (status !== "refused") write(step, withStatus(step.goal, status, `${why}. Resume to continue.`), "interrupt")
+  write(step, withStatus(step.goal, nextStatus("active", "interrupt", false), `${why}. Resume to continue.`), "interrupt")
 }
 
 /** Counts an error of the running turn, if the turn is charged to the goal. */
@@ -141,23 +140,23 @@ export function turnFailed(step: GoalStep, { error }: InputOf<"turn_failed">): v
   if (turn === null) return
   const { marked } = turn
   endTurn(step, turn)
-  resetRepeatedAnswers(step, turn)
+  resetRepeatedAnswers(step)
   noteFailure(step, turn, error.message)
-  if (!marked || step.goal === null) return
-  if (error.kind === "usage_limit") return void usageLimit(step, error.message, error.retryAt)
-  if (step.goal.status !== "active") return
-  if (error.kind === "transient") transientError(step, error.message, error.retryAt)
-  else if (step.policy.onTurnError === "block") block(step, `the turn failed with: ${short(error.message)}`)
+  const { goal } = step
+  if (!marked || goal === null) return
+  if (error.kind === "usage_limit") return void usageLimit(step, goal, error)
+  if (goal.status !== "active") return
+  if (error.kind === "transient") transientError(step, goal, error)
+  else if (step.policy.onTurnError === "block") block(step, goal, `the turn failed with: ${short(error.message)}`)
   // Failures that leave a goal active must not bypass the cap.
   brake(step, capReached(step))
 }
 
-function usageLimit(step: GoalStep, message: string, retryAt: number | undefined): void {
-  const { goal } = step
-  if (goal === null) return
-  const status = nextStatus(goal.status, "usage_limit", false)
-  if (status === "refused" || status === goal.status) return
+type TurnProblem = InputOf<"turn_failed">["error"]
+
+function usageLimit(step: GoalStep, goal: Goal, { message, retryAt }: TurnProblem): void {
   updateMemory(step, { limitEndsAt: retryAt })
+  const status = nextStatus(goal.status, "usage_limit", false)
   write(
     step,
     withStatus(goal, status, `The usage limit of the account is reached: ${short(message)}. Resume when usage is available again.`),
@@ -166,32 +165,28 @@ function usageLimit(step: GoalStep, message: string, retryAt: number | undefined
 }
 
 /** Schedules a retry after a delay that doubles each time. Blocks the goal after too many errors in a row. */
-function transientError(step: GoalStep, message: string, retryAt: number | undefined): void {
+function transientError(step: GoalStep, goal: Goal, { message, retryAt }: TurnProblem): void {
   const { maxTransientErrors, onTurnError, backoffBaseMs, backoffMaxMs } = step.policy
   if (maxTransientErrors === 0 && onTurnError === "keep") return
   const errors = step.memory.transientErrors + 1
   if (maxTransientErrors > 0 && errors >= maxTransientErrors) {
     updateMemory(step, { transientErrors: errors, retryAt: undefined })
-    return void block(step, `${errors === 1 ? "a turn" : `${errors} turns in a row`} failed, the last with: ${short(message)}`)
+    return void block(step, goal, `${errors === 1 ? "a turn" : `${errors} turns in a row`} failed, the last with: ${short(message)}`)
   }
   // After 52 doublings any delay exceeds the maximum and is still finite.
   const waitMs = Math.min(backoffBaseMs * 2 ** Math.min(errors - 1, 52), backoffMaxMs)
   updateMemory(step, { transientErrors: errors, retryAt: Math.max(step.at + waitMs, retryAt ?? 0) })
 }
 
-function block(step: GoalStep, problem: string): void {
-  if (step.goal === null) return
-  const status = nextStatus(step.goal.status, "error", false)
-  const reason = `Blocked: ${problem}. Resume to try again.`
-  if (status !== "refused") write(step, withStatus(step.goal, status, reason), "error")
+function block(step: GoalStep, goal: Goal, problem: string): void {
+  write(step, withStatus(goal, nextStatus(goal.status, "error", false), `Blocked: ${problem}. Resume to try again.`), "error")
 }
 
 /** Writes the turn's usage and whether the model claimed to be blocked. A stopped goal is charged no time between turns. */
 function endTurn(step: GoalStep, turn: GoalTurn): void {
   flush(step)
   const { memory } = step
-  const claimed = step.turn?.claimed === true
-  updateMemory(step, { costMicros: turn.reportedCostMicros, ...(turn.ofGoal && { blockedTurns: claimed ? memory.blockedTurns + 1 : 0 }) })
+  updateMemory(step, { costMicros: turn.reportedCostMicros, ...(turn.ofGoal && { blockedTurns: turn.claimed ? memory.blockedTurns + 1 : 0 }) })
   step.turn = null
   if (step.goal?.status !== "active") step.markedAt = null
 }
@@ -204,9 +199,9 @@ function endReplacedTurn(step: GoalStep, turn: GoalTurn): void {
   step.turnId = turnId
 }
 
-/** Resets the count of equal answers after a continuation that ends without an answer. */
-function resetRepeatedAnswers(step: GoalStep, turn: GoalTurn): void {
-  if (turn.origin === "continuation") updateMemory(step, { repeatedAnswers: 0, lastAnswer: undefined })
+/** Resets the count of equal answers after a turn that ends without an answer. */
+function resetRepeatedAnswers(step: GoalStep): void {
+  updateMemory(step, { repeatedAnswers: 0, lastAnswer: undefined })
 }
 
 /** Handles a reloaded thread: drops the open turn, and does not charge the time until now. */
@@ -222,7 +217,7 @@ export function threadResumed(step: GoalStep, { mode }: InputOf<"thread_resumed"
     return
   }
   const status = policy.onResume === "reactivate" ? nextStatus(goal.status, "reactivate", budgetReached(goal, policy)) : goal.status
-  if (status === "refused" || status === goal.status) return
+  if (status === goal.status) return
   const resumed = withStatus(goal, status, status === "budget_limited" ? budgetReason(goal, policy) : undefined)
   resetBrakes(step, goal, resumed)
   write(step, resumed, "thread_resumed")

@@ -127,24 +127,36 @@ describe("a brake pauses a goal", () => {
 })
 
 describe("a command that arrives at a checkpoint of a continuation ends the turn", () => {
-  /** What a turn ends with in which this command arrives after the first tool: `undefined` if it goes on to its own end. */
+  /**
+   * What a turn ends with in which this command arrives at its first checkpoint, after a tool by default, and `later` at the second:
+   * `undefined` if it goes on to its own end.
+   */
   function endOf(
     command: GoalCommand,
-    { origin = "continuation" as const, policy = {}, tokenBudget = 1_000, delivers = {} as CheckpointDelivery } = {},
+    {
+      origin = "continuation" as const,
+      policy = {},
+      budgets = { tokenBudget: 1_000 } as object,
+      delivers = {} as CheckpointDelivery,
+      tools = 1,
+      later = undefined as GoalCommand | undefined,
+      withGoal = true,
+    } = {},
   ): string | undefined {
     const deliveries = {
       get commands() {
-        return thread.deliveriesAsked === 1 ? [{ at: thread.at, command }] : []
+        const due = [undefined, command, later][thread.deliveriesAsked]
+        return due === undefined ? [] : [{ at: thread.at, command: due }]
       },
     }
     const thread: ThreadHost = new ThreadHost(
       {
-        model: (calls) => (calls === 0 ? replies("", "look") : replies("Done.")),
+        model: (calls) => (calls < tools ? replies("", "look") : replies("Done.")),
         delivers: (_checkpoint, asked) => (asked === 0 ? delivers : {}),
       },
       { policy, deliveries },
     )
-    thread.command({ type: "set", objective: "ship", tokenBudget })
+    if (withGoal) thread.command({ type: "set", objective: "ship", ...budgets })
     const { outcome } = thread.turn(origin)
     if (outcome?.type !== "stopped") return undefined
     expect(outcome.stop).toMatchObject({ type: "cancelled", error: { kind: "goal", code: "goal_stopped" } })
@@ -175,11 +187,57 @@ describe("a command that arrives at a checkpoint of a continuation ends the turn
   })
 
   test("also of a goal that has reached its budget, whose status stays; a command for another goal does not", () => {
-    const at = { tokenBudget: 5 }
+    const at = { budgets: { tokenBudget: 5 } }
     expect(endOf({ type: "pause" }, at)).toMatch(/^The goal was stopped .* 10 of 5, 5 over/)
     expect(endOf({ type: "set", status: "blocked" }, at)).toMatch(/^The goal was/)
     expect(endOf({ type: "pause", ifGoalId: "g1" }, at)).toMatch(/^The goal was/)
     expect(endOf({ type: "pause", ifGoalId: "g7" }, at)).toBeUndefined()
+    expect(endOf({ type: "set", status: "paused" }, at)).toMatch(/^The goal was/)
+    // These ask for more work, or for none to stop.
+    for (const command of [
+      { type: "resume" },
+      { type: "resume", addTokens: 1_000 },
+      { type: "set", objective: "sink" },
+      { type: "set", status: "active" },
+      { type: "set", tokenBudget: 6 },
+      { type: "wait", event: "build" },
+    ] as const)
+      expect([command, endOf(command, at)]).toEqual([command, undefined])
+  })
+
+  const PAUSED = { type: "pause" } as const
+  const plugin = { type: "plugin", pluginId: "p" } as const
+  const parts = [{ id: "u.p0", type: "text", text: "Wait." }] as const
+  const fromUser: CheckpointDelivery = { userMessages: [{ id: "u", role: "user", parts }] }
+
+  test("where the turn would end, only if something else is delivered for which it would go on", () => {
+    const cause: TurnCause = { id: "e", eventType: "mail", origin: { type: "process", processId: "p", eventType: "mail", sequence: 1 }, text: "!" }
+    const note = { role: "user", content: "Note." } as const
+    expect(endOf(PAUSED, { tools: 0 })).toBeUndefined()
+    const deliveries: readonly CheckpointDelivery[] = [
+      { userMessages: [{ id: "u", role: "user", parts, origin: plugin }] },
+      { messages: [note] },
+      { transientMessages: [note] },
+      { turnCauses: [cause] },
+      { userMessages: [{ id: "u", role: "user", parts, origin: plugin }], messages: [note], transientMessages: [note], turnCauses: [cause] },
+    ]
+    for (const delivers of deliveries) expect(endOf(PAUSED, { tools: 0, delivers })).toMatch(/^The goal was paused/)
+  })
+
+  test("not again at a later checkpoint, after a user wrote beside the command", () => {
+    expect(endOf(PAUSED, { tools: 2, delivers: fromUser, later: { type: "clear" } })).toBeUndefined()
+    expect(endOf({ type: "set", status: "budget_limited" }, { tools: 2, delivers: fromUser })).toBeUndefined()
+  })
+
+  test("where it limits or pauses the goal, whether or not a budget is reached then", () => {
+    expect(endOf({ type: "set", status: "budget_limited", reason: "No more." })).toBe(`The goal was stopped ${ENDED} No more.`)
+    expect(endOf({ type: "set", status: "paused", tokenBudget: 5 })).toMatch(/^The goal was paused/)
+    // The second of waiting until the command is the third of the budget. The goal is limited before it can be paused.
+    expect(endOf(PAUSED, { budgets: { secondsBudget: 3 } })).toBeUndefined()
+  })
+
+  test("not where there was no goal before it", () => {
+    expect(endOf({ type: "start", objective: "ship" }, { withGoal: false })).toBeUndefined()
   })
 })
 
