@@ -6,6 +6,7 @@ import { goalInputEvent } from "../../../src/drivers/goal/deliveries.ts"
 import { goalDriver } from "../../../src/drivers/goal/driver.ts"
 import { readGoal } from "../../../src/drivers/goal/history.ts"
 import { changeGoal, nextTurn } from "../../../src/drivers/goal/thread.ts"
+import { wrapDriver } from "../../../src/drivers/wrap-driver.ts"
 import type { GoalState } from "../../../src/schemas/goal.ts"
 import type { LlmFailure, LlmResponse, TokenUsage } from "../../../src/schemas/llm.ts"
 import type { HistoryRecord, Message } from "../../../src/schemas/message.ts"
@@ -67,6 +68,13 @@ describe("usage", () => {
     expect(stateOf(machine).turn?.reported).toMatchObject({ outputTokens: 2 + 2, estimated: true })
   })
 
+  test("of an answer that is cut off needs no goal", () => {
+    const machine = machineWith(chatDriver(), [])
+    respond(machine, says(1, "I began", { terminalReason: "output_limit", usage: NONE }))
+    expect(machine.outcome).toMatchObject({ type: "stopped", stop: { type: "incomplete" } })
+    expect(machine.messages.at(-1)?.parts[0]).toMatchObject({ text: "I began" })
+  })
+
   test("of an answer that is cut off is left to the end of the turn if the driver stores nothing of it", () => {
     const machine = machineWith(driverOf())
     respond(machine, says(1, "I began", { terminalReason: "output_limit" }))
@@ -117,10 +125,10 @@ describe("a model call that fails for good", () => {
 })
 
 describe("a goal tool that the request did not offer", () => {
-  const judged = (tools: readonly (typeof LOOK)[]): ThreadHost => {
+  const judged = (tools: readonly (typeof LOOK)[], inner = chatDriver()): ThreadHost => {
     const model = (calls: number): ReturnType<typeof replies> =>
       calls === 0 ? replies("", ["update_goal", { status: "complete" }]) : replies("Done.")
-    const thread = new ThreadHost({ model }, { policy: { endedBy: "judge" }, config: { tools } })
+    const thread = new ThreadHost({ model }, { policy: { endedBy: "judge" }, config: { tools }, inner })
     thread.command({ type: "set", objective: "ship" })
     thread.turn("user")
     return thread
@@ -128,6 +136,17 @@ describe("a goal tool that the request did not offer", () => {
 
   test("is an unknown tool, and does nothing", () => {
     const thread = judged([LOOK])
+    expect([thread.toolCalls, thread.goal.status]).toEqual([0, "active"])
+    expect(JSON.stringify(thread.history)).toContain("There is no tool")
+  })
+
+  test("is an unknown tool also where the driver within leaves such calls to the host", () => {
+    const inner = wrapDriver(chatDriver(), {
+      name: "lenient",
+      onLlmComplete: (next, ...given) =>
+        next(...given).map((action) => (action.type === "start_tools" ? { type: "start_tools", calls: action.calls } : action)),
+    })
+    const thread = judged([LOOK], inner)
     expect([thread.toolCalls, thread.goal.status]).toEqual([0, "active"])
     expect(JSON.stringify(thread.history)).toContain("There is no tool")
   })
@@ -159,6 +178,27 @@ describe("what arrives in a turn", () => {
     expect(statusAfter()).toBe("complete")
     expect(statusAfter({})).toBe("active")
     expect(statusAfter({ origin: { type: "plugin", pluginId: "p" } })).toBe("complete")
+    expect(statusAfter({ role: "event" })).toBe("complete")
+  })
+
+  test("after a client has limited the goal does not end the turn that works on it", () => {
+    const said: Message = {
+      id: "p1",
+      role: "user",
+      origin: { type: "plugin", pluginId: "p" },
+      parts: [{ id: "p1.p0", type: "text", text: "Noted." }],
+    }
+    const thread = new ThreadHost(
+      {
+        model: (calls) => (calls < 2 ? replies("", "look") : replies("Done.")),
+        delivers: (_checkpoint, asked) => (asked === 1 ? { userMessages: [said] } : {}),
+      },
+      { policy: { maxCallsAfterBudget: 0 } },
+    )
+    thread.command({ type: "set", objective: "ship" })
+    thread.command({ type: "set", status: "budget_limited" })
+    expect(thread.turn("continuation").outcome?.type).toBe("finished")
+    expect(thread.goal.status).toBe("budget_limited")
   })
 
   test("of a child after the budget was reached is charged, and the turn goes on", () => {
