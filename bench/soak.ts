@@ -11,9 +11,22 @@ import { STORE_KINDS } from "./soak/stores.ts"
 import { soakThread } from "./soak/thread.ts"
 import { soakTurns } from "./soak/turns.ts"
 
+const HELP = `Usage: npm run soak [-- PART...] [-- OPTIONS]
+
+Runs the package for long, and checks its laws, memory and storage. PART: turns, thread, goal (default: all).
+
+  --turns N             random turns (default 100000), with --seed N (1); --all-laws-every N checks all laws on each Nth turn (10)
+  --records N           records of a thread (default 1000000), with --calls N tool calls a turn (50)
+  --days N              simulated days of a goal (default 7)
+  --store A,B           stores of threads and goals: ${STORE_KINDS.join(", ")} (default all)
+  --help                this text
+
+Ctrl-C ends a run early. Exit code 1: a run has a fault.`
+
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
+    help: { type: "boolean", short: "h", default: false },
     turns: { type: "string", default: "100000" },
     seed: { type: "string", default: "1" },
     "all-laws-every": { type: "string", default: "10" },
@@ -23,6 +36,10 @@ const { values, positionals } = parseArgs({
     days: { type: "string", default: "7" },
   },
 })
+if (values.help) {
+  console.log(HELP)
+  process.exit()
+}
 const PARTS = ["turns", "thread", "goal"] as const
 const parts = positionals.length === 0 ? PARTS : positionals
 const stop = new AbortController()

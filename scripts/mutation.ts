@@ -32,7 +32,16 @@ const PROPERTIES: { readonly [room: string]: RegExp } = {
 /** Stories that start servers, or that are about many sizes and places. */
 const LONG_STORIES = /real-endpoint|a-goal-never|killed-at/
 
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { concurrency: { type: "string", default: "2" } } })
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { concurrency: { type: "string", default: "2" }, help: { type: "boolean", short: "h", default: false } },
+})
+if (values.help) {
+  console.log(
+    "Usage: npm run test:mutation [-- FILE|FOLDER...] [-- --concurrency 2]\n\nMutation testing of src/machine, src/drivers and src/replay, or of what is named.",
+  )
+  process.exit()
+}
 const places = positionals.length === 0 ? ["src/machine", "src/drivers", "src/replay"] : positionals
 const files = places.flatMap((place) => filesIn(place, ".ts")).filter((file) => !file.endsWith("index.ts"))
 mkdirSync("reports/mutation", { recursive: true })

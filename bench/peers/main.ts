@@ -1,5 +1,5 @@
 /**
- * npm ci in the clone, then here: npm install && npm start [-- --help]
+ * npm ci in the clone, then here: npm ci && npm start [-- --help]
  *
  * Measures turns of turn-machine and of other agent loops side by side, each in processes of its own, all on the Node of this folder. Every
  * round runs all contenders once, so that other work on the machine meets them alike. Prints tables in Markdown: microseconds a step; what is
