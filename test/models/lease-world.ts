@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from "node:util"
 import { chatDriver } from "../../src/drivers/chat.ts"
 import { childTool } from "../../src/hosts/child/index.ts"
 import type { Host } from "../../src/hosts/host.ts"
@@ -22,7 +21,7 @@ import {
   TOTAL_TOKENS,
   usedBy,
 } from "./lease-model.ts"
-import { settle } from "./settle.ts"
+import { replaySteps, settle } from "./settle.ts"
 
 /** What a store does wrong, to see that the replays find it. */
 export type LeaseWorldFault = "no_fencing" | "grants_lost" | "headers_lost"
@@ -207,9 +206,6 @@ function shownByWorld(world: LeaseWorld): Shown {
   }
 }
 
-/** More than a turn that is left alone needs. */
-const MOST_STEPS = 100
-
 /**
  * Takes the steps of a path with real processes, and then those that lead to the end of the turn. After each step, what is stored and where each
  * process waits must be as in the model. Returns how many steps were taken. @throws {ReplayError}
@@ -217,27 +213,13 @@ const MOST_STEPS = 100
 export async function replayLeases(model: LeaseModel, path: readonly LeaseInput[], fault?: LeaseWorldFault): Promise<number> {
   const world = new LeaseWorld(fault)
   await world.begin()
-  let state = model.start()
-  const taken: LeaseInput[] = []
-  const take = async (input: LeaseInput): Promise<void> => {
-    if (!model.inputs(state).some((possible) => isDeepStrictEqual(possible, input))) throw new Error(`Not possible: ${model.describe(input)}`)
-    taken.push(input)
-    world.perform(input, state, taken.length % 2 === 0)
-    state = model.next(state, input)
-    await settle(
-      world.processes,
-      shownByModel(state),
-      () => shownByWorld(world),
-      taken.map((one) => model.describe(one)),
-    )
-  }
-  for (const input of path) await take(input)
-  while (!model.isEnded(state)) {
-    if (taken.length > path.length + MOST_STEPS) throw new Error(`After ${taken.length} steps, the turn has not ended: ${JSON.stringify(state)}`)
-    const inputs = model.inputs(state)
-    const next = inputs.find(({ type }) => type === "step") ?? inputs.find(({ type }) => type === "open")
-    if (next === undefined) throw new Error(`Nothing leads on from ${JSON.stringify(state)}.`)
-    await take(next)
-  }
-  return taken.length
+  return replaySteps<LeaseState, LeaseInput>(
+    {
+      model,
+      perform: (input, before, isTorn) => world.perform(input, before, isTorn),
+      settle: (state, steps) => settle(world.processes, shownByModel(state), () => shownByWorld(world), steps),
+      towardsEnd: (inputs) => inputs.find(({ type }) => type === "step") ?? inputs.find(({ type }) => type === "open"),
+    },
+    path,
+  )
 }

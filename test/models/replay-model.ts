@@ -1,7 +1,6 @@
-import { isDeepStrictEqual } from "node:util"
 import { describe, isEnded } from "./explore-model.ts"
 import { GatedWorld, inputIds, type RealFault } from "./gated-world.ts"
-import { settle } from "./settle.ts"
+import { replaySteps, settle } from "./settle.ts"
 import type { LogRecord, ThreadInput, ThreadModel, ThreadState, TurnRecord, Work } from "./thread-model.ts"
 
 /** What both the model and the real threads can show. */
@@ -23,26 +22,22 @@ interface Shown {
 export async function replayPath(model: ThreadModel, path: readonly ThreadInput[], fault?: RealFault): Promise<number> {
   const world = new GatedWorld(model.options.isHeld, fault)
   await world.begin()
-  let state = model.start()
-  const taken: ThreadInput[] = []
-  const take = async (input: ThreadInput): Promise<void> => {
-    if (!model.inputs(state).some((possible) => isDeepStrictEqual(possible, input)))
-      throw new Error(`After ${taken.length} steps, the model does not allow: ${describe(input)}`)
-    taken.push(input)
-    perform(world, input, taken.length % 2 === 0)
-    state = model.next(state, input)
-    await settle(world.processes, shownByModel(state), () => shownByWorld(world, state), taken.map(describe))
-  }
-  for (const input of path) await take(input)
-  while (!isEnded(state)) {
-    if (taken.length > path.length + MOST_STEPS) throw new Error(`After ${taken.length} steps, the turn has not ended: ${JSON.stringify(state)}`)
-    await take(towardsEnd(model, state))
-  }
-  return taken.length
+  return replaySteps<ThreadState, ThreadInput>(
+    {
+      model: {
+        start: () => model.start(),
+        inputs: (state) => model.inputs(state),
+        next: (state, input) => model.next(state, input),
+        isEnded,
+        describe,
+      },
+      perform: (input, _before, isTorn) => perform(world, input, isTorn),
+      settle: (state, steps) => settle(world.processes, shownByModel(state), () => shownByWorld(world, state), steps),
+      towardsEnd,
+    },
+    path,
+  )
 }
-
-/** More than a turn that is left alone needs. */
-const MOST_STEPS = 100
 
 function perform(world: GatedWorld, input: ThreadInput, isTorn: boolean): void {
   if (input.type === "open") {
@@ -73,14 +68,13 @@ function perform(world: GatedWorld, input: ThreadInput, isTorn: boolean): void {
   }
 }
 
-/** The next step towards the end: what processes are about to do, then what users and people still want, and a new process where that leads nowhere. */
-function towardsEnd(model: ThreadModel, state: ThreadState): ThreadInput {
-  const inputs = model.inputs(state)
+/** What processes are about to do comes first, then what users and people still want, and a new process where that leads nowhere. */
+function towardsEnd(inputs: readonly ThreadInput[]): ThreadInput | undefined {
   for (const type of ["write_log", "work", "say", "decide", "open", "crash"] as const) {
     const input = inputs.find((candidate) => candidate.type === type)
     if (input !== undefined) return input
   }
-  throw new Error(`Nothing leads on from ${JSON.stringify(state)}.`)
+  return undefined
 }
 
 function shownByModel({ log, turns, processes, inputs, retractions, answered, begun }: ThreadState): Shown {
